@@ -1,0 +1,34 @@
+# `make run` and `make test` do all the set-up they need.
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+
+.PHONY: help setup run test check lock ui clean
+
+help: ## Say what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+setup: .venv/ready ## Make the environment, once
+
+.venv/ready: requirements.lock scripts/setup.sh pyproject.toml
+	@sh scripts/setup.sh
+
+run: setup ## Learn English pronunciation, from the dictionary to a served model
+	@$(BIN)/fovea run examples/quickstart.yaml
+
+test: setup ## Run all tests
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -q tests
+
+check: setup ## Lint, format and types, as CI and pre-commit do
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+lock: setup ## Write requirements.lock anew from pyproject.toml
+	@$(BIN)/uv lock --upgrade
+	@$(BIN)/uv export -q --frozen --format requirements-txt --no-emit-project --no-annotate --no-header -o requirements.lock
+
+ui: setup ## MLflow's pages of the runs
+	@$(BIN)/fovea ui
+
+clean: ## Remove the environment (state in .fovea stays)
+	@rm -rf .venv *.egg-info

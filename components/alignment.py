@@ -1,0 +1,73 @@
+"""Attention that people can look at: in a terminal, and as a PNG."""
+
+from __future__ import annotations
+
+import pathlib
+import typing
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from serving import signatures
+
+SHADES = " ░▒▓█"
+WORD_BOUNDARY = "▁"  # SentencePiece's mark of a space
+
+
+class Alignment(typing.NamedTuple):
+    """One row of the signature `align`, without its padding."""
+
+    source_pieces: list[str]
+    target_pieces: list[str]
+    attention: np.ndarray  # float32 [target, source]
+
+
+def read(outputs: Mapping[str, np.ndarray]) -> list[Alignment]:
+    """The answer of the signature `align`, a row at a time."""
+    columns = (outputs[name] for name in (signatures.SOURCE_PIECES, signatures.TARGET_PIECES, signatures.ATTENTION))
+    rows = []
+    for source, target, attention in zip(*columns, strict=True):
+        source_pieces, target_pieces = ([piece for piece in pieces if piece] for pieces in (source, target))
+        rows.append(Alignment(source_pieces, target_pieces, attention[: len(target_pieces), : len(source_pieces)]))
+    return rows
+
+
+def label(piece: str) -> str:
+    """A piece as people read it: "▁AH" -> "AH", "▁" -> "␣"."""
+    return piece.replace(WORD_BOUNDARY, "") or "␣"
+
+
+def text(source: Sequence[str], target: Sequence[str], attention: np.ndarray) -> str:
+    """A heat map of characters, a line a target piece, for [target, source] weights.
+
+    >>> print(text(["c", "a"], ["K", "AE"], np.array([[0.9, 0.1], [0.1, 0.9]])))
+        c  a
+     K  █
+    AE     █
+    """
+    columns = [label(piece) for piece in source]
+    rows = [label(piece) for piece in target]
+    width, margin = max(map(len, columns)) + 2, max(map(len, rows))
+    lines = [" " * margin + "".join(f"{column:>{width}}" for column in columns)]
+    for row, weights in zip(rows, attention, strict=True):
+        cells = "".join(f"{SHADES[min(int(weight * 5), 4)]:>{width}}" for weight in weights)
+        lines.append(f"{row:>{margin}}{cells}".rstrip())
+    return "\n".join(lines)
+
+
+def png(source: Sequence[str], target: Sequence[str], attention: np.ndarray, path: pathlib.Path, title: str) -> None:
+    """A heat map of [target, source] weights as a PNG file."""
+    from matplotlib.figure import Figure
+
+    height, width = attention.shape
+    figure = Figure(figsize=(1.5 + 0.36 * width, 1.3 + 0.36 * height), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(attention, cmap="Blues", vmin=0, vmax=1, aspect="equal")
+    axes.set_xticks(range(width), [label(piece) for piece in source])
+    axes.set_yticks(range(height), [label(piece) for piece in target])
+    axes.xaxis.tick_top()
+    axes.set_title(title, fontsize=10)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    figure.colorbar(image, ax=axes, label="attention", shrink=0.8)
+    figure.savefig(path)

@@ -1,0 +1,155 @@
+"""Batches for training: rows of similar length together, as many as a token budget allows.
+
+A row ``{"source_ids": [7, 9, 3], "target_ids": [5, 3]}`` becomes a row of a batch, padded with PAD to the lengths of
+its buckets::
+
+    {"source_ids": [7, 9, 3, 0], "decoder_ids": [2, 5, 0, 0], "target_ids": [5, 3, 0, 0]}
+
+Rows are handled a pool at a time in NumPy: bucketing single rows in `tf.data` measured 15,000 rows/s on two cores, this
+350,000.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import typing
+from collections.abc import Iterator, Sequence
+
+import annotated_types
+import numpy as np
+import tensorflow as tf
+
+from models.contract import DECODER_IDS, PAD, SOURCE_IDS, START, TARGET_IDS
+
+PARSED_AT_ONCE = 4096
+
+Batch = dict[str, np.ndarray]  # {SOURCE_IDS: [rows, source], DECODER_IDS, TARGET_IDS: [rows, target]}, int32
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """How rows are put together.
+
+    Attributes:
+        tokens: budget of a batch: rows times the longer side after padding, at most.
+        boundaries: the lengths, in pieces with END, that sides are padded to. A side that is longer than the last is
+            padded to its batch's longest row.
+        pool_rows: rows that are in memory at once, shuffled and sorted into batches together.
+    """
+
+    __pydantic_config__: typing.ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    tokens: typing.Annotated[int, annotated_types.Gt(0)] = 4096
+    boundaries: tuple[typing.Annotated[int, annotated_types.Gt(0)], ...] = (6, 8, 10, 12, 16, 24, 32, 48, 64, 96, 128)
+    pool_rows: typing.Annotated[int, annotated_types.Gt(0)] = 500_000
+
+    def __post_init__(self) -> None:
+        if list(self.boundaries) != sorted(set(self.boundaries)):
+            raise ValueError(f"boundaries must rise, got {list(self.boundaries)}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Sequences:
+    """Many sequences of different lengths in two flat arrays."""
+
+    values: np.ndarray  # int32 [all pieces]
+    lengths: np.ndarray  # int64 [rows]
+
+    @functools.cached_property
+    def starts(self) -> np.ndarray:
+        return np.cumsum(self.lengths) - self.lengths
+
+    def padded(self, rows: np.ndarray, length: int) -> np.ndarray:
+        """The given rows, padded: int32 [len(rows), length]."""
+        columns = np.arange(length)
+        index = self.starts[rows, None] + columns
+        inside = columns < self.lengths[rows, None]
+        return np.where(inside, self.values[np.where(inside, index, 0)], PAD).astype(np.int32)
+
+
+Pool = dict[str, Sequences]  # {SOURCE_IDS, TARGET_IDS}
+
+
+def training(files: Sequence[str], config: Config, seed: int, epoch: int) -> Iterator[Batch]:
+    """Shuffled batches of one epoch: the same for the same seed and epoch, so that a resumed run finds its place."""
+    random = np.random.default_rng((seed, epoch))
+    for pool in pools(files, config.pool_rows):
+        batches = arrange(pool, config, random.permutation(_rows(pool)))
+        for index in random.permutation(len(batches)):
+            yield _batch(pool, batches[index], config)
+
+
+def evaluation(files: Sequence[str], config: Config) -> Iterator[Batch]:
+    """Batches of all rows, each once, unshuffled."""
+    for pool in pools(files, config.pool_rows):
+        for rows in arrange(pool, config, np.arange(_rows(pool))):
+            yield _batch(pool, rows, config)
+
+
+def pools(files: Sequence[str], pool_rows: int) -> Iterator[Pool]:
+    """Read transformed rows of gzipped TFRecord files, in order, up to `pool_rows` (rounded up) at a time."""
+    spec = {name: tf.io.RaggedFeature(tf.int64) for name in (SOURCE_IDS, TARGET_IDS)}
+    records = tf.data.TFRecordDataset(sorted(files), compression_type="GZIP").batch(PARSED_AT_ONCE)
+    parts: list[dict[str, tf.RaggedTensor]] = []
+    for serialized in records:
+        parts.append(tf.io.parse_example(serialized, spec))
+        if len(parts) * PARSED_AT_ONCE >= pool_rows:
+            yield _pool(parts)
+            parts = []
+    if parts:
+        yield _pool(parts)
+
+
+def _pool(parts: list[dict[str, tf.RaggedTensor]]) -> Pool:
+    return {
+        name: Sequences(
+            np.concatenate([part[name].values.numpy().astype(np.int32) for part in parts]),
+            np.concatenate([part[name].row_lengths().numpy() for part in parts]),
+        )
+        for name in parts[0]
+    }
+
+
+def _rows(pool: Pool) -> int:
+    return len(pool[SOURCE_IDS].lengths)
+
+
+def arrange(pool: Pool, config: Config, order: np.ndarray) -> list[np.ndarray]:
+    """Cut the rows, taken in `order`, into batches: row numbers, of similar length, within the token budget."""
+    source, target = (_bucket_lengths(pool[name].lengths[order], config) for name in (SOURCE_IDS, TARGET_IDS))
+    longer = np.maximum(source, target)
+    by_length = np.lexsort((target, source, longer))  # stable: rows of the same buckets stay in `order`
+    order, longer = order[by_length], longer[by_length]
+    batches, first = [], 0
+    while first < len(order):
+        fitting = max(1, config.tokens // int(longer[first]))
+        last = min(first + fitting, len(order))
+        last = first + max(1, min(last - first, config.tokens // int(longer[last - 1])))
+        batches.append(order[first:last])
+        first = last
+    return batches
+
+
+def _bucket_lengths(lengths: np.ndarray, config: Config) -> np.ndarray:
+    """The length that each sequence is padded to, as far as buckets say: its boundary, or its own length."""
+    boundaries = np.asarray(config.boundaries)
+    bucket = np.searchsorted(boundaries, lengths)
+    return np.where(bucket < len(boundaries), boundaries[np.minimum(bucket, len(boundaries) - 1)], lengths)
+
+
+def _batch(pool: Pool, rows: np.ndarray, config: Config) -> Batch:
+    ids = {}
+    for name in (SOURCE_IDS, TARGET_IDS):
+        length = _bucket_lengths(pool[name].lengths[rows], config).max()
+        ids[name] = pool[name].padded(rows, int(length))
+    return ids | {DECODER_IDS: decoder_ids(ids[TARGET_IDS])}
+
+
+def decoder_ids(target_ids: np.ndarray) -> np.ndarray:
+    """The decoder's input: START, then the target without its last column. int32 [rows, target] -> the same shape.
+
+    >>> decoder_ids(np.array([[5, 3, 0]]))
+    array([[2, 5, 3]])
+    """
+    return np.concatenate([np.full_like(target_ids[:, :1], START), target_ids[:, :-1]], axis=1)

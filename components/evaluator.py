@@ -1,0 +1,157 @@
+"""Evaluation with TFMA, and the blessing: is the candidate good enough, and no worse than the model it would replace?
+
+The real model decodes the real test rows in Beam; TFMA adds up our metrics for all rows and for each slice, checks the
+thresholds and compares with the latest blessed model. Beside TFMA's own files the evaluation artifact holds
+
+- ``predictions.jsonl``, a row a line: ``{"source": "fovea", "references": ["F OW V IY AH"], "prediction": "F OW V IY AH"}``
+- ``alignments.jsonl``, the first of these rows with their attention (`Aligned`);
+- ``verdict.json``: metrics, slices, blessed or not, and the reasons in words (`Verdict`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+import typing
+from collections.abc import Iterable, Iterator
+
+import annotated_types
+import numpy as np
+
+from components import metrics
+from components.metrics import Name as MetricName
+from models.contract import SOURCE_LENGTH
+
+PREDICTIONS_FILE = "predictions.jsonl"
+ALIGNMENTS_FILE = "alignments.jsonl"
+VERDICT_FILE = "verdict.json"
+
+Share = typing.Annotated[float, annotated_types.Ge(0)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """The `evaluation` section.
+
+    Attributes:
+        metrics: what is measured on the test rows.
+        slices: features of a row whose values are measured apart, too.
+        thresholds: metric -> bound: the most for error rates, the least for scores. No bound, no bar.
+        compare: metric -> how much worse than the latest blessed model a candidate may be.
+        batch_size: rows decoded at once.
+    """
+
+    __pydantic_config__: typing.ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    metrics: tuple[MetricName, ...] = ("sequence_error_rate", "sequence_accuracy", "token_error_rate", "bleu", "chrf")
+    slices: tuple[str, ...] = (SOURCE_LENGTH,)
+    thresholds: dict[MetricName, float] = dataclasses.field(default_factory=dict)
+    compare: dict[MetricName, Share] = dataclasses.field(default_factory=lambda: {"sequence_error_rate": 0.0})
+    batch_size: typing.Annotated[int, annotated_types.Ge(1)] = 256
+
+    def __post_init__(self) -> None:
+        unmeasured = sorted((set(self.thresholds) | set(self.compare)) - set(self.metrics))
+        if unmeasured:
+            raise ValueError(f"thresholds and compare name {', '.join(unmeasured)}, which `metrics` does not list")
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What the evaluation says of the candidate.
+
+    Attributes:
+        rows: test rows.
+        blessed: whether it may be pushed.
+        reasons: a sentence for each threshold and comparison, those that failed first.
+        metrics: name -> value over all test rows.
+        baseline: the same for the latest blessed model, {} where there is none.
+        slices: slice, such as "source_length:5-8" -> {"rows": n, name: value}.
+    """
+
+    rows: int
+    blessed: bool
+    reasons: tuple[str, ...]
+    metrics: dict[str, float]
+    baseline: dict[str, float]
+    slices: dict[str, dict[str, float]]
+
+    def write(self, evaluation: pathlib.Path) -> None:
+        """Write it into the evaluation artifact's folder."""
+        (evaluation / VERDICT_FILE).write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+
+    @classmethod
+    def read(cls, evaluation: pathlib.Path) -> Verdict:
+        """Read it from the evaluation artifact's folder."""
+        return cls(**json.loads((evaluation / VERDICT_FILE).read_text()))
+
+
+def sentences(
+    config: Config, scores: dict[str, float], baseline: dict[str, float], failures: set[tuple[str, bool]]
+) -> tuple[str, ...]:
+    """The verdict in words, what failed first.
+
+    Args:
+        config: the `evaluation` section.
+        scores: the candidate's metrics.
+        baseline: those of the latest blessed model, {} where there is none.
+        failures: what TFMA found not to hold: (metric, True for a comparison and False for a threshold).
+    """
+    failed, passed = [], []
+    for name, bound in config.thresholds.items():
+        side = "at least" if metrics.find(name).higher_is_better else "at most"
+        sentence = f"{name} {scores[name]:.4g}, wanted {side} {bound:.4g}"
+        if (name, False) in failures:
+            failed.append(f"{sentence}: not met")
+        else:
+            passed.append(f"{sentence}: met")
+    for name, margin in config.compare.items() if baseline else ():
+        gain = (scores[name] - baseline[name]) * (1 if metrics.find(name).higher_is_better else -1)
+        change = f"better by {gain:.4g}" if gain > 0 else f"worse by {-gain:.4g}" if gain < 0 else "equal"
+        sentence = f"{name} {scores[name]:.4g} against the latest blessed model's {baseline[name]:.4g}: {change}"
+        if (name, True) in failures:
+            failed.append(f"{sentence}, allowed {margin:.4g}")
+        else:
+            passed.append(sentence)
+    if not baseline:
+        passed.append("no other blessed model to compare with")
+    return tuple(failed + passed)
+
+
+@dataclasses.dataclass(frozen=True)
+class Aligned:
+    """A test row with the attention of its answer: a line of `alignments.jsonl`."""
+
+    source: str
+    references: list[str]
+    prediction: str
+    source_pieces: list[str]
+    target_pieces: list[str]
+    attention: list[list[float]]  # [target, source]
+
+    @property
+    def right(self) -> bool:
+        """Whether the answer is one of the references."""
+        return self.prediction in self.references
+
+    def weights(self) -> np.ndarray:
+        """float32 [target, source]."""
+        return np.asarray(self.attention, np.float32)
+
+
+def read_predictions(evaluation: pathlib.Path) -> Iterator[dict[str, typing.Any]]:
+    """The decoded test rows: {"source", "references", "prediction"}."""
+    with (evaluation / PREDICTIONS_FILE).open() as lines:
+        yield from map(json.loads, lines)
+
+
+def write_alignments(evaluation: pathlib.Path, rows: Iterable[Aligned]) -> None:
+    """Write `alignments.jsonl` into the evaluation artifact's folder."""
+    lines = [json.dumps(dataclasses.asdict(row), ensure_ascii=False) + "\n" for row in rows]
+    (evaluation / ALIGNMENTS_FILE).write_text("".join(lines))
+
+
+def read_alignments(evaluation: pathlib.Path) -> Iterator[Aligned]:
+    """Read it from there."""
+    with (evaluation / ALIGNMENTS_FILE).open() as lines:
+        yield from (Aligned(**json.loads(line)) for line in lines)

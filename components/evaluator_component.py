@@ -1,0 +1,274 @@
+"""TFX's Evaluator with an executor of ours: TFMA as it is, and beside it the decoded rows and a verdict in words."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import pathlib
+import typing
+
+import apache_beam as beam
+import numpy as np
+import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import config_pb2
+from tfx.components.evaluator import constants
+from tfx.components.util import tfxio_utils
+from tfx.dsl.components.base import base_beam_component, base_beam_executor, executor_spec
+from tfx.types import Artifact, BaseChannel, Channel, artifact_utils, component_spec, standard_artifacts
+from tfx.utils import io_utils, path_utils
+
+from components import alignment, metrics, settings
+from components.evaluator import (
+    PREDICTIONS_FILE,
+    Aligned,
+    Config,
+    Verdict,
+    read_predictions,
+    sentences,
+    write_alignments,
+)
+from components.tfma_metrics import strings
+from models.contract import REFERENCES, SOURCE
+from serving import local, signatures
+
+CANDIDATE, BASELINE = "candidate", "baseline"  # TFMA's own names
+EVALUATED_SPLIT = "test"
+ALIGNED_ROWS = 8
+
+ArtifactDict = dict[str, list[Artifact]]
+
+
+def eval_config(config: Config, token_unit: str) -> config_pb2.EvalConfig:
+    """Our section as TFMA's EvalConfig: thresholds hold for all rows together, metrics for every slice."""
+    everything = config_pb2.SlicingSpec()
+    specs_of_metrics = []
+    for name in config.metrics:
+        threshold = _threshold(config, name)
+        spec = config_pb2.MetricConfig(
+            class_name="TextMetric",
+            module="components.tfma_metrics",
+            config=json.dumps({"name": name, "token_unit": token_unit}),
+        )
+        if threshold:
+            spec.per_slice_thresholds.add(slicing_specs=[everything], threshold=threshold)
+        specs_of_metrics.append(spec)
+    specs_of_metrics.append(config_pb2.MetricConfig(class_name="ExampleCount"))
+    model = config_pb2.ModelSpec(
+        signature_name=signatures.EXAMPLES,
+        label_key=REFERENCES,
+        prediction_key=signatures.TEXT,
+        inference_batch_size=config.batch_size,
+    )
+    slices = [config_pb2.SlicingSpec(feature_keys=[name]) for name in config.slices]
+    return config_pb2.EvalConfig(
+        model_specs=[model],
+        slicing_specs=[everything, *slices],
+        metrics_specs=[config_pb2.MetricsSpec(metrics=specs_of_metrics)],
+    )
+
+
+def _threshold(config: Config, name: str) -> config_pb2.MetricThreshold | None:
+    threshold = config_pb2.MetricThreshold()
+    higher_is_better = metrics.find(name).higher_is_better
+    bound = config.thresholds.get(name)
+    margin = config.compare.get(name)
+    if bound is not None and higher_is_better:
+        threshold.value_threshold.lower_bound.value = bound
+    elif bound is not None:
+        threshold.value_threshold.upper_bound.value = bound
+    if margin is not None and higher_is_better:
+        threshold.change_threshold.direction = config_pb2.MetricDirection.HIGHER_IS_BETTER
+        threshold.change_threshold.absolute.value = -margin
+    elif margin is not None:
+        threshold.change_threshold.direction = config_pb2.MetricDirection.LOWER_IS_BETTER
+        threshold.change_threshold.absolute.value = margin
+    return None if bound is None and margin is None else threshold
+
+
+class Executor(base_beam_executor.BaseBeamExecutor):  # type: ignore[misc]
+    """Decodes, measures, compares and blesses."""
+
+    def Do(self, input_dict: ArtifactDict, output_dict: ArtifactDict, exec_properties: dict[str, typing.Any]) -> None:
+        """See TFX. Writes the evaluation and the blessing artifact."""
+        config = settings.from_json(Config, exec_properties["config"])
+        evaluation = pathlib.Path(artifact_utils.get_single_uri(output_dict["evaluation"]))
+        candidate = artifact_utils.get_single_instance(input_dict["model"])
+        baseline = next(iter(input_dict.get("baseline_model") or []), None)
+        tfma_config = tfma.utils.update_eval_config_with_defaults(
+            eval_config(config, exec_properties["token_unit"]), has_baseline=baseline is not None, rubber_stamp=True
+        )
+        models = [_shared_model(CANDIDATE if baseline else "", candidate, tfma_config)]
+        if baseline:
+            models.append(_shared_model(BASELINE, baseline, tfma_config))
+        self._measure(input_dict["examples"], models, tfma_config, evaluation)
+        verdict = _verdict(config, evaluation)
+        verdict.write(evaluation)
+        write_alignments(evaluation, _aligned(local.LocalModel(path_utils.serving_model_path(candidate.uri)), evaluation))
+        _bless(verdict, artifact_utils.get_single_instance(output_dict["blessing"]), candidate, baseline)
+
+    def _measure(
+        self, examples: list[Artifact], models: list[typing.Any], config: config_pb2.EvalConfig, evaluation: pathlib.Path
+    ) -> None:
+        factory = tfxio_utils.get_tfxio_factory_from_artifact(
+            examples=examples, telemetry_descriptors=["Evaluator"], raw_record_column_name=tfma.ARROW_INPUT_COLUMN
+        )
+        shared = models[0] if len(models) == 1 else models
+        extractors = [
+            *tfma.default_extractors(eval_shared_model=shared, eval_config=config),
+            tfma.extractors.Extractor("KeepPredictions", _KeepPredictions(str(evaluation / PREDICTIONS_FILE))),
+        ]
+        with self._make_beam_pipeline() as pipeline:
+            rows = [
+                pipeline | f"Read{index}" >> factory(io_utils.all_files_pattern(uri)).BeamSource()
+                for index, uri in enumerate(artifact_utils.get_split_uris(examples, EVALUATED_SPLIT))
+            ]
+            _ = (
+                rows
+                | beam.Flatten()
+                | tfma.ExtractEvaluateAndWriteResults(
+                    eval_shared_model=shared,
+                    eval_config=config,
+                    extractors=extractors,
+                    output_path=str(evaluation),
+                )
+            )
+
+
+class _KeepPredictions(beam.PTransform):  # type: ignore[misc]
+    """An extractor that adds nothing: it writes each row and the candidate's answer to a file."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = path
+
+    def expand(self, extracts: beam.PCollection) -> beam.PCollection:
+        _ = (
+            extracts
+            | beam.Map(_prediction_line)
+            | beam.io.WriteToText(self._path, num_shards=1, shard_name_template="")
+        )
+        return extracts
+
+
+def _prediction_line(extracts: dict[str, typing.Any]) -> str:
+    predictions = extracts[tfma.PREDICTIONS_KEY]
+    predictions = predictions.get(CANDIDATE, predictions)
+    features = extracts[tfma.FEATURES_KEY]
+    row = {
+        "source": strings(features[SOURCE])[0],
+        "references": strings(features[REFERENCES]),
+        "prediction": strings(predictions[signatures.TEXT])[0],
+    }
+    return json.dumps(row, ensure_ascii=False)
+
+
+def _shared_model(name: str, model: Artifact, config: config_pb2.EvalConfig) -> typing.Any:
+    return tfma.default_eval_shared_model(
+        eval_saved_model_path=path_utils.serving_model_path(model.uri),
+        model_name=name,
+        eval_config=config,
+    )
+
+
+def _aligned(model: local.LocalModel, evaluation: pathlib.Path) -> list[Aligned]:
+    """The first test rows, with the attention of their answers."""
+    rows = list(itertools.islice(read_predictions(evaluation), ALIGNED_ROWS))
+    answers = alignment.read(model.predict(signatures.ALIGN, {signatures.TEXT: [row["source"] for row in rows]}))
+    return [
+        Aligned(
+            source=row["source"],
+            references=row["references"],
+            prediction=row["prediction"],
+            source_pieces=answer.source_pieces,
+            target_pieces=answer.target_pieces,
+            attention=np.round(answer.attention, 4).tolist(),
+        )
+        for row, answer in zip(rows, answers, strict=True)
+    ]
+
+
+def _verdict(config: Config, evaluation: pathlib.Path) -> Verdict:
+    """Read what TFMA wrote, and put it in words."""
+    tables: dict[str, dict[str, dict[str, float]]] = {CANDIDATE: {}, BASELINE: {}}
+    for record in tfma.load_metrics(str(evaluation)):
+        where = " ".join(f"{key.column}:{_value(key)}" for key in record.slice_key.single_slice_keys)
+        for metric in record.metric_keys_and_values:
+            if not metric.key.is_diff:
+                table = tables[metric.key.model_name or CANDIDATE].setdefault(where, {})
+                name = "rows" if metric.key.name == "example_count" else metric.key.name
+                table[name] = metric.value.double_value.value
+    result = tfma.load_validation_result(str(evaluation))
+    failures = {
+        (failure.metric_key.name, failure.metric_key.is_diff)
+        for validated in result.metric_validations_per_slice
+        for failure in validated.failures
+    }
+    overall = tables[CANDIDATE].pop("")
+    baseline = tables[BASELINE].get("", {})
+    return Verdict(
+        rows=int(overall.pop("rows")),
+        blessed=result.validation_ok or not (config.thresholds or config.compare),
+        reasons=sentences(config, overall, baseline, failures),
+        metrics=overall,
+        baseline={name: value for name, value in baseline.items() if name != "rows"},
+        slices=dict(sorted(tables[CANDIDATE].items())),
+    )
+
+
+def _value(key: typing.Any) -> str:
+    kind = key.WhichOneof("kind")
+    value = getattr(key, kind)
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _bless(verdict: Verdict, blessing: Artifact, candidate: Artifact, baseline: Artifact | None) -> None:
+    """Mark the blessing as TFX's own Evaluator does, for its Pusher and its resolvers."""
+    blessing.set_string_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY, candidate.uri)
+    blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, candidate.id)
+    if baseline:
+        blessing.set_string_custom_property(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY, baseline.uri)
+        blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY, baseline.id)
+    name = constants.BLESSED_FILE_NAME if verdict.blessed else constants.NOT_BLESSED_FILE_NAME
+    io_utils.write_string_file(str(pathlib.Path(blessing.uri) / name), "")
+    value = constants.BLESSED_VALUE if verdict.blessed else constants.NOT_BLESSED_VALUE
+    blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, value)
+
+
+class EvaluatorSpec(component_spec.ComponentSpec):  # type: ignore[misc]
+    """What goes in and out of the Evaluator."""
+
+    PARAMETERS = {
+        "config": component_spec.ExecutionParameter(type=str),
+        "token_unit": component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS = {
+        "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
+        "baseline_model": component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
+    }
+    OUTPUTS = {
+        "evaluation": component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
+        "blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
+    }
+
+
+class Evaluator(base_beam_component.BaseBeamComponent):  # type: ignore[misc]
+    """Evaluates a model on the test rows and blesses it, or not. `baseline_model` may resolve to nothing."""
+
+    SPEC_CLASS = EvaluatorSpec
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
+
+    def __init__(
+        self, examples: BaseChannel, model: BaseChannel, baseline_model: BaseChannel, config: Config, token_unit: str
+    ) -> None:
+        super().__init__(
+            EvaluatorSpec(
+                examples=examples,
+                model=model,
+                baseline_model=baseline_model,
+                config=settings.to_json(config),
+                token_unit=token_unit,
+                evaluation=Channel(type=standard_artifacts.ModelEvaluation),
+                blessing=Channel(type=standard_artifacts.ModelBlessing),
+            )
+        )

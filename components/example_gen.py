@@ -1,0 +1,103 @@
+"""The section `data`: rows of a source, checked and split. `example_gen_component.py` runs this on Beam.
+
+Config({"name": "parallel_text", "path": "a.tsv"}), its line 7 "tea<TAB>thé" -> Row("tea", ("thé",), "a.tsv", 7)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any, ClassVar
+
+import annotated_types
+
+from components import rows, settings, sources
+from models.contract import SPLITS
+
+REJECTED = "rejected"
+_SHOWN = 10  # rejected rows that an error shows
+
+
+class DataError(ValueError):
+    """Data that no model should be trained on: too much of it is broken, or a split is empty."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Fractions:
+    """How much of the rows each split gets, where the data does not come with splits."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    train: Annotated[float, annotated_types.Gt(0)] = 0.8
+    validation: Annotated[float, annotated_types.Gt(0)] = 0.1
+    test: Annotated[float, annotated_types.Gt(0)] = 0.1
+
+    def __post_init__(self) -> None:
+        """Fractions are of the whole."""
+        total = self.train + self.validation + self.test
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"train + validation + test is {total:g}, expected 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """The section `data`."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    source: dict[str, Any]  # {"name": "parallel_text", **options of that source}
+    splits: Fractions = Fractions()
+    max_rows: Annotated[int, annotated_types.Gt(0)] | None = None  # a subset of so many good rows, always the same
+    max_length: Annotated[int, annotated_types.Gt(0)] = 1000  # characters of a text
+    max_rejected_fraction: Annotated[float, annotated_types.Ge(0), annotated_types.Le(1)] = 0.01
+
+
+def open_source(config: Config) -> tuple[sources.Source, Any]:
+    """The module of the configured source, and its options."""
+    options = dict(config.source)
+    name = options.pop("name", None)
+    if not isinstance(name, str):
+        raise sources.SourceError(f"source.name: {name!r}, expected one of {', '.join(sources.names())}")
+    source = sources.load(name)
+    return source, settings.from_json(source.Config, options)
+
+
+def find_inputs(config: Config) -> tuple[sources.Input, ...]:
+    """What there is to read. Splits are given for all of it or for none of it."""
+    source, options = open_source(config)
+    found = source.inputs(options)
+    given = {item.split for item in found}
+    if given != {None} and given != set(SPLITS):
+        have = ", ".join(sorted(str(split) for split in given))
+        raise sources.SourceError(f"given splits must be all of {', '.join(SPLITS)}, or none; there are: {have}")
+    return found
+
+
+def read_rows(config: Config, item: sources.Input) -> Iterator[rows.Row | rows.Rejected]:
+    """The checked rows of one input. An input that cannot be read at all is one rejected row, at line 0."""
+    source, options = open_source(config)
+    try:
+        for row in source.read(options, item):
+            yield row if isinstance(row, rows.Rejected) else rows.check(row, max_length=config.max_length)
+    except sources.SourceError as error:
+        yield rows.Rejected(item.paths[0], 0, str(error), "")
+
+
+def require_sound(counts: Mapping[str, int], rejected: Iterable[rows.Rejected], limit: float) -> None:
+    """Raise on data that is too broken. counts: {"train": 80, "validation": 10, "test": 10, "rejected": 0}."""
+    first = heapq.nsmallest(_SHOWN, rejected, key=lambda row: (row.line != 0, row.file, row.line))
+    for row in first:
+        if row.line == 0:
+            raise DataError(row.reason)
+    bad, good = counts[REJECTED], sum(counts[split] for split in SPLITS)
+    shown = "".join(f"\n  {row.file}:{row.line}: {row.reason}" for row in first)
+    if good == 0:
+        raise DataError(f"no good row: {bad} rows were read, all of them rejected{shown}")
+    if bad > limit * (bad + good):
+        share = bad / (bad + good)
+        raise DataError(f"{bad} of {bad + good} rows rejected ({share:.1%}), max_rejected_fraction is {limit}{shown}")
+    empty = [split for split in SPLITS if not counts[split]]
+    if empty:
+        have = ", ".join(f"{split} {counts[split]}" for split in SPLITS)
+        raise DataError(f"no row in {' and '.join(empty)} ({have}): more rows or other `splits` are needed")

@@ -1,0 +1,132 @@
+"""Metrics of decoded strings, as sums over rows.
+
+Each metric turns one row into a vector of statistics; vectors add up, over rows, shards and machines; the sum becomes
+the score. The Evaluator's Beam combiners and `fovea evaluate` add up the same vectors, so their figures agree::
+
+    row        references ("K AE T", "K AH T"), prediction "K AH"
+    statistics token_error_rate -> [1 edit, 3 tokens]
+    score      1 / 3
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import typing
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+Name = typing.Literal[
+    "sequence_accuracy",
+    "sequence_error_rate",
+    "token_error_rate",
+    "word_error_rate",
+    "character_error_rate",
+    "bleu",
+    "token_bleu",
+    "chrf",
+    "ter",
+]
+NAMES: tuple[str, ...] = typing.get_args(Name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """How one metric counts: `statistics(references, prediction)` -> float64 [k], `score(sum of them)` -> float."""
+
+    higher_is_better: bool
+    statistics: Callable[[Sequence[str], str], np.ndarray]
+    score: Callable[[np.ndarray], float]
+
+
+def edit_distance(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
+    """Levenshtein distance: the fewest insertions, deletions and substitutions.
+
+    >>> edit_distance(["K", "AE", "T"], ["K", "AH"])
+    2
+    """
+    previous = list(range(len(hypothesis) + 1))
+    for i, wanted in enumerate(reference, start=1):
+        current = [i]
+        for j, got in enumerate(hypothesis, start=1):
+            current.append(min(previous[j] + 1, current[-1] + 1, previous[j - 1] + (wanted != got)))
+        previous = current
+    return previous[-1]
+
+
+def _ratio(sums: np.ndarray) -> float:
+    return float(sums[0] / sums[1]) if sums[1] else float("nan")
+
+
+def _right(references: Sequence[str], prediction: str) -> bool:
+    return prediction.strip() in {reference.strip() for reference in references}
+
+
+def _edits(split: Callable[[str], list[str]], references: Sequence[str], prediction: str) -> np.ndarray:
+    """[edits, length] against the nearest reference; of equally near ones, the longest."""
+    hypothesis = split(prediction)
+    pairs = [(edit_distance(reference, hypothesis), -len(reference)) for reference in map(split, references)]
+    edits, negative_length = min(pairs)
+    return np.array([edits, -negative_length], np.float64)
+
+
+def _error_rate(split: Callable[[str], list[str]]) -> Metric:
+    return Metric(False, functools.partial(_edits, split), _ratio)
+
+
+@functools.cache
+def _sacrebleu(name: str) -> typing.Any:
+    import sacrebleu.metrics
+
+    makers: dict[str, Callable[[], typing.Any]] = {
+        "bleu": sacrebleu.metrics.BLEU,
+        "token_bleu": functools.partial(sacrebleu.metrics.BLEU, tokenize="none", force=True),
+        "chrf": sacrebleu.metrics.CHRF,
+        "ter": sacrebleu.metrics.TER,
+    }
+    return makers[name]()
+
+
+def _corpus(name: str, higher_is_better: bool) -> Metric:
+    """A metric of sacreBLEU. Its per-row statistics are a private method, so pyproject.toml pins its version."""
+
+    def statistics(references: Sequence[str], prediction: str) -> np.ndarray:
+        rows = _sacrebleu(name)._extract_corpus_statistics([prediction], [[reference] for reference in references])
+        return np.asarray(rows[0], np.float64)
+
+    def score(sums: np.ndarray) -> float:
+        counts = [int(x) for x in sums] if "bleu" in name else list(sums)
+        return float(_sacrebleu(name)._compute_score_from_stats(counts).score)
+
+    return Metric(higher_is_better, statistics, score)
+
+
+def find(name: str, token_unit: str = "word") -> Metric:
+    """The metric of that name.
+
+    Args:
+        name: one of NAMES.
+        token_unit: what `token_error_rate` counts, "word" (white-space tokens) or "character".
+    """
+    if name in ("sequence_accuracy", "sequence_error_rate"):
+        wanted = name == "sequence_accuracy"
+        return Metric(wanted, lambda refs, text: np.array([_right(refs, text) == wanted, 1.0], np.float64), _ratio)
+    if name in ("token_error_rate", "word_error_rate", "character_error_rate"):
+        characters = name == "character_error_rate" or (name == "token_error_rate" and token_unit == "character")
+        return _error_rate(list if characters else str.split)
+    if name in NAMES:
+        return _corpus(name, higher_is_better=name != "ter")
+    raise ValueError(f"metric {name!r} is not known; known are {', '.join(NAMES)}")
+
+
+def evaluate(
+    names: Iterable[str], rows: Iterable[tuple[Sequence[str], str]], token_unit: str = "word"
+) -> dict[str, float]:
+    """Scores of all rows: ((references, prediction), ...) -> {name: score}."""
+    metrics = {name: find(name, token_unit) for name in names}
+    sums: dict[str, typing.Any] = {name: 0.0 for name in metrics}
+    for references, prediction in rows:
+        for name, metric in metrics.items():
+            sums[name] = sums[name] + metric.statistics(references, prediction)
+    return {name: metric.score(sums[name]) for name, metric in metrics.items()}

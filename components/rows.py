@@ -1,0 +1,136 @@
+"""Rows: what a source reads, the checks that all rows pass, and their form on disk.
+
+    Row("tea", ("thé", "le thé"), "a.tsv", 7) -> tf.train.Example of
+    {source: ["tea"], target: ["thé"], references: ["thé", "le thé"], source_length: ["1-4"]}
+
+A row that cannot be used becomes `Rejected("a.tsv", 8, "empty target", "tea\\t")`: a dead letter, not an exception.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A text and its right answers; the first of them is the one that is trained on."""
+
+    source: str
+    references: tuple[str, ...]
+    file: str
+    line: int  # counted from 1, a header is a line
+    split: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Rejected:
+    """A row that cannot be used, and why. Line 0 says that the file as a whole cannot be read."""
+
+    file: str
+    line: int
+    reason: str
+    row: str
+
+    def to_json(self) -> str:
+        """One line of rejected.jsonl."""
+        text = json.dumps(dataclasses.asdict(self), ensure_ascii=False)
+        return text.encode(errors="backslashreplace").decode()
+
+
+def check(row: Row, raw: str | None = None, max_length: int | None = None) -> Row | Rejected:
+    """Strip the texts, drop answers that are given twice, and refuse what is empty or too long.
+
+    Row(" tea ", ("thé", "thé"), ...) -> Row("tea", ("thé",), ...)
+    Row("tea", ("",), ...)            -> Rejected(..., "empty target", raw)
+    """
+    source = row.source.strip()
+    references = tuple(dict.fromkeys(text.strip() for text in row.references))
+    raw = "\t".join((row.source, *row.references)) if raw is None else raw
+    if not references:
+        return Rejected(row.file, row.line, "no target", raw)
+    sides = ("source", "target", *["reference"] * (len(references) - 1))
+    for side, text in zip(sides, (source, *references), strict=True):
+        if not text:
+            return Rejected(row.file, row.line, f"empty {side}", raw)
+        if not text.isascii() and _is_broken(text):
+            return Rejected(row.file, row.line, f"{side} holds half of a surrogate pair, which is no text", raw)
+        if max_length is not None and len(text) > max_length:
+            return Rejected(row.file, row.line, f"{side} of {len(text)} characters, at most {max_length}", raw)
+    return Row(source, references, row.file, row.line, row.split)
+
+
+def length_bucket(length: int) -> str:
+    """The slice that a source belongs to, by its number of characters: 3 -> "1-4", 5 -> "5-8", 100 -> "65-128"."""
+    low, high = 1, 4
+    while length > high:
+        low, high = high + 1, 2 * high
+    return f"{low}-{high}"
+
+
+def split_of(source: str, fractions: Mapping[str, float]) -> str:
+    """The split of a source text, by its digest: the same text is always in the same split, in whatever file it is.
+
+    split_of("tea", {"train": 0.8, "validation": 0.1, "test": 0.1}) -> "train"
+    """
+    share = int.from_bytes(_digest(b"split", source)[:8], "big") / 2**64
+    total = 0.0
+    for name, fraction in fractions.items():
+        total += fraction
+        if share < total:
+            return name
+    return list(fractions)[-1]  # the fractions add up to one but for rounding
+
+
+def rank(row: Row) -> str:
+    """Where a row stands when a subset is taken: independent of its split and of the order of the files."""
+    content = json.dumps((row.source, row.references))
+    return f"{_digest(b'subset', content).hex()} {row.file} {row.line:012d}"
+
+
+def to_example(row: Row) -> tf.train.Example:
+    """The form on disk."""
+    import tensorflow as tf
+
+    from models import contract
+
+    texts = {
+        contract.SOURCE: (row.source,),
+        contract.TARGET: row.references[:1],
+        contract.REFERENCES: row.references,
+        contract.SOURCE_LENGTH: (length_bucket(len(row.source)),),
+    }
+    features = {
+        name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[text.encode() for text in values]))
+        for name, values in texts.items()
+    }
+    return tf.train.Example(features=tf.train.Features(feature=features))
+
+
+def from_example(serialized: bytes) -> Row:
+    """A row from its form on disk, which does not hold the file and the line."""
+    import tensorflow as tf
+
+    from models import contract
+
+    features = tf.train.Example.FromString(serialized).features.feature
+    references = tuple(text.decode() for text in features[contract.REFERENCES].bytes_list.value)
+    return Row(features[contract.SOURCE].bytes_list.value[0].decode(), references, file="", line=0)
+
+
+def _is_broken(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _digest(purpose: bytes, text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=16, person=purpose).digest()

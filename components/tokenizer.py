@@ -1,0 +1,173 @@
+"""Tokeniser: SentencePiece models of the two sides, trained on counts of the train split's words.
+
+    {"AE": 7, "B": 5}, Pieces(kind="word") -> <pad> <unk> <s> </s> ▁AE ▁B
+    {"abbe": 1}, Pieces(kind="char")       -> <pad> <unk> <s> </s> ▁ b a e
+
+A model is a function of the counts alone, byte for byte; `tokenizer_component.py` counts on Beam.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+import annotated_types
+import sentencepiece
+import tensorflow as tf
+
+from models.contract import END, PAD, START, UNK
+
+if TYPE_CHECKING:
+    import tensorflow_text
+
+SIDES = ("source", "target")
+_SPACE = "▁"  # SentencePiece writes a space so
+_ERRORS_ONLY = 2  # SentencePiece's `minloglevel`
+
+
+class TokenizerError(ValueError):
+    """A tokeniser that cannot be trained as it is configured."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Pieces:
+    """How texts become pieces. bpe and unigram spell what they do not know in bytes, char and word say UNK."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    kind: Literal["char", "word", "bpe", "unigram"] = "unigram"
+    vocabulary_size: Annotated[int, annotated_types.Gt(4)] = 8000  # at most; 4 special ones, and 256 bytes, are in it
+    # NFKC changes phonetic letters, and what is changed here cannot be detokenised: so the default changes nothing.
+    normalization: Literal["identity", "nfkc", "nmt_nfkc", "nfkc_cf", "nmt_nfkc_cf"] = "identity"
+    character_coverage: Annotated[float, annotated_types.Gt(0), annotated_types.Le(1)] = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """The section `tokenizer`: a vocabulary a side, or one that both share."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    source: Pieces | None = None
+    target: Pieces | None = None
+    shared: Pieces | None = None
+
+    def __post_init__(self) -> None:
+        """Shared pieces leave nothing to say about a side."""
+        if self.shared and (self.source or self.target):
+            raise ValueError("shared excludes source and target")
+
+    def sides(self) -> dict[str, Pieces]:
+        """{"source": Pieces(...), "target": Pieces(...)}, or {"shared": Pieces(...)}."""
+        if self.shared:
+            return {"shared": self.shared}
+        return {"source": self.source or Pieces(), "target": self.target or Pieces()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Tokenizers:
+    """The two models of a run; with shared pieces they are equal."""
+
+    source_model: bytes
+    target_model: bytes
+
+    @property
+    def source_size(self) -> int:
+        """The number of the source's pieces."""
+        return vocabulary(self.source_model)
+
+    @property
+    def target_size(self) -> int:
+        """The number of the target's pieces."""
+        return vocabulary(self.target_model)
+
+    def source(self, add_end: bool = False) -> tensorflow_text.SentencepieceTokenizer:
+        """string [batch] -> int32 ragged [batch, source], and back; END included on demand."""
+        return _in_graph(self.source_model, add_end)
+
+    def target(self, add_end: bool = False) -> tensorflow_text.SentencepieceTokenizer:
+        """string [batch] -> int32 ragged [batch, target], and back; END included on demand."""
+        return _in_graph(self.target_model, add_end)
+
+
+def model_path(uri: str, side: str) -> str:
+    """Where a Tokenizer artifact holds the model of a side."""
+    return os.path.join(uri, f"{side}.model")
+
+
+def load(uri: str) -> Tokenizers:
+    """The models of a Tokenizer artifact."""
+    models = []
+    for side in SIDES:
+        with tf.io.gfile.GFile(model_path(uri, side), "rb") as file:
+            models.append(file.read())
+    return Tokenizers(*models)
+
+
+def vocabulary(model: bytes) -> int:
+    """The number of pieces of a model."""
+    return int(sentencepiece.SentencePieceProcessor(model_proto=model).vocab_size())
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, "grand café" -> ["grand", "café"]: a no-break space parts no words, as in SentencePiece."""
+    return [word.decode() for word in text.encode().split()]
+
+
+def train(counts: Mapping[str, int], pieces: Pieces) -> bytes:
+    """A SentencePiece model from counts of words; the same counts in another order give the same bytes."""
+    if not counts:
+        raise TokenizerError("no text to train on")
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    model = io.BytesIO()
+    sentencepiece.set_min_log_level(_ERRORS_ONLY)
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(f"{word}\t{count}" for word, count in ordered),
+            input_format="tsv",
+            model_writer=model,
+            model_type=pieces.kind,
+            vocab_size=pieces.vocabulary_size,
+            hard_vocab_limit=False,
+            character_coverage=pieces.character_coverage,
+            normalizer=_normalizer(pieces),
+            byte_fallback=pieces.kind in ("bpe", "unigram"),
+            pad_id=PAD,
+            unk_id=UNK,
+            bos_id=START,
+            eos_id=END,
+            minloglevel=_ERRORS_ONLY,
+            user_defined_symbols=[_SPACE] if pieces.kind == "char" else [],
+        )
+    except RuntimeError as error:
+        needed = re.search(r"smaller than required_chars\. \d+ vs (\d+)", str(error))
+        if needed is None:
+            raise
+        raise TokenizerError(
+            f"vocabulary_size is {pieces.vocabulary_size}, but the characters of the data, "
+            f"256 bytes and 4 special pieces need {needed[1]} at least (or lower character_coverage)"
+        ) from None
+    return model.getvalue()
+
+
+def _normalizer(pieces: Pieces) -> sentencepiece.SentencePieceNormalizer:
+    # A model without any rule says so in a log line for each time that it is loaded, in a server's log, too. So
+    # identity has the one rule that changes nothing: in a text the mark for a space is not told from a space anyway.
+    rules = {"norm_map": [(_SPACE, " ")]} if pieces.normalization == "identity" else {"rule_name": pieces.normalization}
+    return sentencepiece.SentencePieceNormalizer(
+        **rules,
+        # A text of one word, spelled, needs no piece for the start of a word; a space between two is a piece.
+        add_dummy_prefix=pieces.kind != "char",
+        escape_whitespaces=True,
+        remove_extra_whitespaces=True,
+    )
+
+
+def _in_graph(model: bytes, add_end: bool) -> tensorflow_text.SentencepieceTokenizer:
+    import tensorflow_text
+
+    return tensorflow_text.SentencepieceTokenizer(model, add_eos=add_end)

@@ -1,0 +1,106 @@
+"""TokenizerTrainer: counts the words of the train split on Beam and trains the models of `tokenizer.py` on them."""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import apache_beam as beam
+from tfx.dsl.components.base import executor_spec
+from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils, component_spec, standard_artifacts
+from tfx.types.artifact import Artifact
+from tfx.types.channel import BaseChannel, Channel
+from tfx.utils import io_utils
+
+from components import rows, settings
+from components.tokenizer import SIDES, Config, TokenizerError, model_path, train, vocabulary, words
+from models.contract import SPLITS
+
+
+class Tokenizer(Artifact):  # type: ignore[misc]
+    """source.model and target.model, equal where pieces are shared; custom properties source_size and target_size."""
+
+    TYPE_NAME = "fovea.Tokenizer"
+
+
+def _words(serialized: bytes) -> Iterator[tuple[str, str]]:
+    """The words of a row by side: ("source", "abbe"), ("target", "AE"), ("target", "B"), ..., of every right answer."""
+    row = rows.from_example(serialized)
+    for side, texts in zip(SIDES, ((row.source,), row.references), strict=True):
+        for text in texts:
+            for word in words(text):
+                yield side, word
+
+
+class Executor(BaseBeamExecutor):  # type: ignore[misc]
+    """Only the counts leave Beam."""
+
+    def Do(  # noqa: N802
+        self,
+        input_dict: dict[str, list[Artifact]],
+        output_dict: dict[str, list[Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """See TFX."""
+        config = settings.from_json(Config, exec_properties["config"])
+        train_split = artifact_utils.get_split_uri(input_dict["examples"], SPLITS[0])
+        artifact = artifact_utils.get_single_instance(output_dict["tokenizer"])
+        counts = self._count(io_utils.all_files_pattern(train_split))
+        if config.shared:
+            counts = {"shared": counts["source"] + counts["target"]}
+        models = {}
+        for side, pieces in config.sides().items():
+            try:
+                models[side] = train(counts[side], pieces)
+            except TokenizerError as error:
+                raise TokenizerError(f"tokenizer.{side}: {error}") from None
+        for side in SIDES:
+            model = models.get(side) or models["shared"]
+            io_utils.write_bytes_file(model_path(artifact.uri, side), model)
+            artifact.set_int_custom_property(f"{side}_size", vocabulary(model))
+
+    def _count(self, examples: str) -> dict[str, collections.Counter[str]]:
+        """{"source": {"abbe": 1, ...}, "target": {"AE": 3, ...}} of all examples of these files."""
+        path = os.path.join(self._get_tmp_dir(), "counts.jsonl")
+        with self._make_beam_pipeline() as pipeline:
+            _ = (
+                pipeline
+                | "Examples" >> beam.io.ReadFromTFRecord(examples)
+                | "Words" >> beam.FlatMap(_words)
+                | "Count" >> beam.combiners.Count.PerElement()
+                | "Lines" >> beam.Map(json.dumps)
+                | "Write" >> beam.io.WriteToText(path, shard_name_template="")
+            )
+        counts: dict[str, collections.Counter[str]] = {side: collections.Counter() for side in SIDES}
+        with fileio.open(path) as file:
+            for (side, word), count in map(json.loads, file):
+                counts[side][word] = count
+        return counts
+
+
+class TokenizerTrainerSpec(component_spec.ComponentSpec):  # type: ignore[misc]
+    """What goes in and out of TokenizerTrainer."""
+
+    PARAMETERS: ClassVar[dict[str, Any]] = {"config": component_spec.ExecutionParameter(type=str)}
+    INPUTS: ClassVar[dict[str, Any]] = {"examples": component_spec.ChannelParameter(type=standard_artifacts.Examples)}
+    OUTPUTS: ClassVar[dict[str, Any]] = {"tokenizer": component_spec.ChannelParameter(type=Tokenizer)}
+
+
+class TokenizerTrainer(BaseBeamComponent):  # type: ignore[misc]
+    """The section `tokenizer`, trained on the examples of the train split."""
+
+    SPEC_CLASS = TokenizerTrainerSpec
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
+
+    def __init__(self, examples: BaseChannel, config: Config) -> None:
+        """Args: the examples of RowExampleGen; the section `tokenizer`."""
+        spec = TokenizerTrainerSpec(
+            config=settings.to_json(config), examples=examples, tokenizer=Channel(type=Tokenizer)
+        )
+        super().__init__(spec=spec)

@@ -1,0 +1,96 @@
+"""MLflow: one run a pipeline run, found by a tag, so that any process of any orchestrator can add to it."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+import typing
+from collections.abc import Mapping
+
+if typing.TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+RUN_TAG = "fovea.pipeline_run_id"
+MAX_PARAMETER_CHARACTERS = 500  # MLflow refuses longer values on some stores
+
+
+@dataclasses.dataclass(frozen=True)
+class Store:
+    """Where runs go.
+
+    Attributes:
+        uri: MLflow's tracking URI, such as "sqlite:///mlflow.db" or "http://mlflow:5000".
+        artifacts: folder or URI of the artefacts of a new experiment; "" leaves the choice to an MLflow server.
+        experiment: the experiment's name: the pipeline's.
+    """
+
+    uri: str
+    artifacts: str
+    experiment: str
+
+    def client(self) -> MlflowClient:
+        """A client of the store; creates the SQLite file at first use."""
+        for name in ("mlflow.store.db.utils", "alembic"):  # "Creating initial MLflow database tables", at INFO
+            logging.getLogger(name).setLevel(logging.WARNING)
+        from mlflow import MlflowClient
+
+        return MlflowClient(self.uri)
+
+
+def open_run(store: Store, pipeline_run_id: str, tags: Mapping[str, str], parameters: Mapping[str, str]) -> str:
+    """Begin the run of a pipeline run, and return its id."""
+    client = store.client()
+    experiment = client.get_experiment_by_name(store.experiment)
+    if experiment is None:
+        experiment_id = client.create_experiment(store.experiment, artifact_location=store.artifacts or None)
+    else:
+        experiment_id = experiment.experiment_id
+    run = client.create_run(experiment_id, run_name=pipeline_run_id, tags={RUN_TAG: pipeline_run_id, **tags})
+    for name, value in parameters.items():
+        client.log_param(run.info.run_id, name, value[:MAX_PARAMETER_CHARACTERS])
+    return str(run.info.run_id)
+
+
+def find_run(store: Store, pipeline_run_id: str) -> str:
+    """The id of the run that `open_run` began; LookupError where there is none."""
+    client = store.client()
+    experiment = client.get_experiment_by_name(store.experiment)
+    tagged = f"tags.`{RUN_TAG}` = '{pipeline_run_id}'"
+    runs = client.search_runs([experiment.experiment_id], tagged, max_results=1) if experiment else []
+    if not runs:
+        raise LookupError(f"no MLflow run of {store.experiment!r} has the tag {RUN_TAG}={pipeline_run_id!r}")
+    return str(runs[0].info.run_id)
+
+
+class Curves:
+    """An Observer of `components.training`: the learning curves, by step."""
+
+    def __init__(self, store: Store, run_id: str) -> None:
+        self._client = store.client()
+        self._run_id = run_id
+
+    def began(self, total_steps: int, done_steps: int) -> None:
+        """See `components.training.Observer`."""
+        self._client.set_tag(self._run_id, "fovea.total_steps", str(total_steps))
+        if done_steps:
+            self._client.set_tag(self._run_id, "fovea.resumed_from_step", str(done_steps))
+
+    def step(self, step: int, metrics: dict[str, float]) -> None:
+        """See `components.training.Observer`."""
+        self._log("training", step, metrics)
+
+    def epoch(self, step: int, metrics: dict[str, float]) -> None:
+        """See `components.training.Observer`."""
+        self._log("validation", step, {name.removeprefix("validation_"): value for name, value in metrics.items()})
+
+    def _log(self, group: str, step: int, metrics: dict[str, float]) -> None:
+        log_metrics(self._client, self._run_id, {f"{group}/{name}": value for name, value in metrics.items()}, step)
+
+
+def log_metrics(client: MlflowClient, run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
+    """Log several metrics in one call."""
+    from mlflow.entities import Metric
+
+    now_ms = int(time.time() * 1000)
+    client.log_batch(run_id, metrics=[Metric(name, value, now_ms, step) for name, value in metrics.items()])

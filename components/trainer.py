@@ -1,0 +1,103 @@
+"""The user function of TFX's Trainer: functions only, since TFX loads this module anew."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import pathlib
+import shutil
+import typing
+import uuid
+from collections.abc import Sequence
+
+import keras
+import rich.console
+import tensorflow as tf
+
+from components import batches, progress, settings, tokenizer, tracking, training
+from components.transform import SourceGraph
+from models import zoo
+from serving import export
+
+WARMUP_ROWS = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What the Trainer needs to know, from the sections of the configuration.
+
+    Attributes:
+        name: the pipeline's name.
+        model: {"name": a family of the zoo, and its options}.
+        training: the `training` section.
+        decoding: the `decoding` section.
+        token_unit: see `serving.export.Card`.
+        tracking: where the learning curves go.
+        checkpoints: a folder outside the artifacts (TFX deletes those of a failed component).
+        code: digest of the code that trains, so that its change is a change of the configuration.
+    """
+
+    name: str
+    model: dict[str, typing.Any]
+    training: training.Config
+    decoding: export.Decoding
+    token_unit: str
+    tracking: tracking.Store
+    checkpoints: str
+    code: str
+
+
+def run_fn(fn_args: typing.Any) -> None:
+    """Train a model of the zoo on the transformed rows and export it. Called by TFX's Trainer."""
+    config = settings.from_json(Config, fn_args.custom_config)
+    tokenizers = tokenizer.load(fn_args.tokenizer_uri)
+    training_files, validation_files = _files(fn_args.train_files), _files(fn_args.eval_files)
+    keras.utils.set_random_seed(config.training.seed)
+    family, options = zoo.load(config.model["name"]), {k: v for k, v in config.model.items() if k != "name"}
+    model = family.build(
+        settings.from_json(family.Config, options), tokenizers.source_vocabulary, tokenizers.target_vocabulary
+    )
+    checkpoints = _checkpoint_dir(config, [*training_files, *validation_files])
+    with progress.TrainingBar(rich.console.Console(stderr=True)) as bar:
+        outcome = training.train(
+            model,
+            functools.partial(batches.training, training_files, config.training.batches, config.training.seed),
+            functools.partial(batches.evaluation, validation_files, config.training.batches),
+            config.training,
+            checkpoints,
+            observers=[bar, tracking.Curves(config.tracking, fn_args.mlflow_run_id)],
+        )
+    served = export.ServedModel(
+        model,
+        SourceGraph(fn_args.transform_graph_path),
+        tokenizers.source_model,
+        tokenizers.target_model,
+        config.decoding,
+    )
+    card = export.Card(name=config.name, export_id=uuid.uuid4().hex, token_unit=config.token_unit)
+    export.save(served, pathlib.Path(fn_args.serving_model_dir), card, _warmup(validation_files, tokenizers))
+    model_run = pathlib.Path(fn_args.model_run_dir)
+    model_run.mkdir(parents=True, exist_ok=True)
+    (model_run / training.OUTCOME_FILE).write_text(json.dumps(outcome._asdict()))
+    shutil.rmtree(checkpoints)
+
+
+def _files(patterns: Sequence[str]) -> list[str]:
+    return sorted(file for pattern in patterns for file in tf.io.gfile.glob(pattern))
+
+
+def _checkpoint_dir(config: Config, files: Sequence[str]) -> pathlib.Path:
+    """One folder for each combination of configuration, code and data: a resumed run finds its own and no other."""
+    key = hashlib.sha256(json.dumps([settings.to_json(config), list(files)]).encode()).hexdigest()[:16]
+    folder = pathlib.Path(config.checkpoints) / key
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _warmup(files: Sequence[str], tokenizers: tokenizer.Tokenizers) -> list[str]:
+    """Inputs for warm-up requests: the sources of a few validation rows."""
+    first = next(batches.evaluation(files, batches.Config()))
+    ids = tf.RaggedTensor.from_tensor(first["source_ids"][:WARMUP_ROWS], padding=0)
+    return [text.decode() for text in tokenizers.source().detokenize(ids[:, :-1]).numpy()]

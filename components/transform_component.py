@@ -1,0 +1,67 @@
+"""TFX's Transform with one input more, the tokenizer; its graph is the served model's, too."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, ClassVar
+
+from tfx.components.transform.executor import Executor as TransformExecutor
+from tfx.dsl.components.base import executor_spec
+from tfx.dsl.components.base.base_beam_component import BaseBeamComponent
+from tfx.types import artifact_utils, component_spec, standard_artifacts
+from tfx.types.artifact import Artifact
+from tfx.types.channel import BaseChannel, Channel
+from tfx.types.standard_component_specs import TransformSpec
+
+from components import preprocessing
+from components.tokenizer_component import Tokenizer
+
+
+class Executor(TransformExecutor):  # type: ignore[misc]
+    """Tells the preprocessing function where the tokenizer is."""
+
+    def Do(  # noqa: N802
+        self,
+        input_dict: dict[str, list[Artifact]],
+        output_dict: dict[str, list[Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """See TFX."""
+        inputs = dict(input_dict)
+        custom_config = {"tokenizer_uri": artifact_utils.get_single_uri(inputs.pop("tokenizer"))}
+        super().Do(inputs, output_dict, {**exec_properties, "custom_config": json.dumps(custom_config)})
+
+
+class TokenizedTransformSpec(TransformSpec):  # type: ignore[misc]
+    """Transform's, and the tokenizer."""
+
+    INPUTS: ClassVar[dict[str, Any]] = {
+        **TransformSpec.INPUTS,
+        "tokenizer": component_spec.ChannelParameter(type=Tokenizer),
+    }
+
+
+class TokenizedTransform(BaseBeamComponent):  # type: ignore[misc]
+    """Examples of text -> examples of ids, and the graph that makes them (see `preprocessing.py`).
+
+    Statistics of ids tell little and cost a third of the time; nothing is analysed, so that there is nothing to cache.
+    """
+
+    SPEC_CLASS = TokenizedTransformSpec
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
+
+    def __init__(self, examples: BaseChannel, schema: BaseChannel, tokenizer: BaseChannel) -> None:
+        """Args: the examples of RowExampleGen, their schema, the tokenizer of TokenizerTrainer."""
+        transformed = Channel(type=standard_artifacts.Examples)
+        transformed.matching_channel_name = "examples"
+        spec = TokenizedTransformSpec(
+            examples=examples,
+            schema=schema,
+            tokenizer=tokenizer,
+            preprocessing_fn=f"{preprocessing.__name__}.{preprocessing.preprocessing_fn.__name__}",
+            disable_statistics=1,
+            force_tf_compat_v1=0,
+            transform_graph=Channel(type=standard_artifacts.TransformGraph),
+            transformed_examples=transformed,
+        )
+        super().__init__(spec=spec)

@@ -1,0 +1,1 @@
+"""The attention zoo: plain Keras 3, usable without the rest of Fovea."""

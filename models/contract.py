@@ -1,0 +1,79 @@
+"""What every model of the zoo promises, and the names that cross a boundary.
+
+Axes, one vocabulary for the whole project: `batch` (rows of a batch), `source` (encoder time), `target` (decoder
+time), `beam` (hypotheses of a row), `query`, `key` (attention), `vocabulary`, `depth`.
+
+A model is held in two ways. Training calls it whole, with teacher forcing::
+
+    model({"source_ids": [[5, 9, 3]], "decoder_ids": [[2, 7]]}) -> Decoded(logits [1, 2, vocabulary], attention [1, 2, 3])
+
+Decoding encodes once and then steps, state in and state out (`models/decoding.py`)::
+
+    memory = model.encode(source_ids)            # leaves [batch, ...]
+    state = model.start(memory)                  # leaves [batch, ...]
+    step = model.step(tokens, state, memory)     # tokens [batch, beam], leaves of the state [batch, beam, ...]
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+# Special ids, the same in every vocabulary.
+PAD, UNK, START, END = 0, 1, 2, 3
+
+# Features of a raw row (tf.Example).
+SOURCE = "source"  # string [1]: the input text
+TARGET = "target"  # string [1]: the answer that is trained on, the first of the references
+REFERENCES = "references"  # string [n >= 1]: every right answer
+SOURCE_LENGTH = (
+    "source_length"  # string [1]: the bucket of the source's length in characters, such as "5-8", for slices
+)
+
+# Features of a transformed row: pieces followed by END, int64, ragged.
+SOURCE_IDS = "source_ids"
+TARGET_IDS = "target_ids"
+# What a batch adds: START followed by the target without its last piece, the decoder's input.
+DECODER_IDS = "decoder_ids"
+
+SPLITS = ("train", "validation", "test")
+
+Nest = Any  # a tensor, or a tuple, list or dict of nests
+
+
+class Decoded(NamedTuple):
+    """What a model says of a whole batch under teacher forcing."""
+
+    logits: tf.Tensor  # float32 [batch, target, vocabulary]
+    attention: tf.Tensor  # float32 [batch, target, source], rows sum to 1 over the source
+
+
+class Step(NamedTuple):
+    """What a model says after one more piece of every hypothesis."""
+
+    logits: tf.Tensor  # float32 [batch, beam, vocabulary]
+    attention: tf.Tensor  # float32 [batch, beam, source]
+    state: Nest  # leaves [batch, beam, ...]
+
+
+class Seq2Seq(keras.Model, abc.ABC):
+    """An encoder-decoder with attention. State is explicit: the model holds weights only."""
+
+    @abc.abstractmethod
+    def encode(self, source_ids: tf.Tensor, training: bool = False) -> Nest:
+        """Read the source once: int32 [batch, source], PAD where there is nothing -> memory, leaves [batch, ...]."""
+
+    @abc.abstractmethod
+    def start(self, memory: Nest) -> Nest:
+        """The decoder's state before its first piece, leaves [batch, ...] (decoding adds the beam axis)."""
+
+    @abc.abstractmethod
+    def step(self, tokens: tf.Tensor, state: Nest, memory: Nest) -> Step:
+        """One step: int32 [batch, beam] (START at first) and the state after the pieces before them."""
+
+    @abc.abstractmethod
+    def call(self, inputs: dict[str, tf.Tensor], training: bool = False) -> Decoded:
+        """All steps at once: {SOURCE_IDS: int32 [batch, source], DECODER_IDS: int32 [batch, target]} -> Decoded."""

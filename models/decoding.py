@@ -1,0 +1,234 @@
+"""Greedy and beam search, pure functions of `step(tokens, state) -> contract.Step`.
+
+They run in eager mode, in a graph, in a SavedModel and, with a static batch and limit, under XLA. A row gives the same
+answer alone as in a batch. A model that always prefers 7 and then END::
+
+    greedy(step, state, batch_size=1, max_length=4) -> Hypotheses(tokens [[[7, 3, 0, 0, 0]]], scores [[-0.2]])
+
+Scores are log P(Y) / ((5 + |Y|) / 6) ** length_penalty (Wu 2016, eq. 14, without coverage), |Y| with END. Every answer
+ends with END: one that reaches its limit is closed with it, at the price of END's probability there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from models.contract import END, PAD, START, UNK, Nest, Step
+
+StepFunction = Callable[[tf.Tensor, Nest], Step]
+Limit = int | tf.Tensor
+
+_NEVER = float("-inf")
+
+
+class Hypotheses(NamedTuple):
+    """Answers of every row, best first. Where a row has fewer than asked for: no pieces, score -inf."""
+
+    tokens: tf.Tensor  # int32 [batch, beam, length], END kept as the last piece, PAD after it; length is max_length + 1
+    scores: tf.Tensor  # float32 [batch, beam]
+
+
+def normalise(log_probability: tf.Tensor, length: tf.Tensor, length_penalty: float) -> tf.Tensor:
+    """Wu 2016, eq. 14: a log-probability float32 [...] and the number of pieces with END, int32 [...] -> the score."""
+    return log_probability / ((5.0 + tf.cast(length, tf.float32)) / 6.0) ** length_penalty
+
+
+class _Path(NamedTuple):
+    """A greedy search between two steps."""
+
+    last: tf.Tensor  # int32 [batch, 1], the last piece
+    tokens: tf.Tensor  # int32 [batch, length]
+    log_probability: tf.Tensor  # float32 [batch]
+    done: tf.Tensor  # bool [batch]
+    state: Nest  # leaves [batch, 1, ...]
+
+
+def greedy(
+    step: StepFunction,
+    state: Nest,
+    *,
+    batch_size: Limit,
+    max_length: Limit,
+    length_penalty: float = 0.0,
+    allow_unknown: bool = False,
+) -> Hypotheses:
+    """The likeliest piece, step by step, until END or `max_length` pieces (END not counted; one number or int [batch]).
+
+    `state`: leaves [batch, ...], as `model.start` gives them; a step must keep their shapes. PAD and START are never
+    said, UNK only if it is allowed. Hypotheses have a beam of one.
+    """
+    limits, length = _limits(max_length, batch_size)
+
+    def unfinished(time: tf.Tensor, loop: _Path) -> tf.Tensor:
+        return tf.logical_and(time < length, tf.logical_not(tf.reduce_all(loop.done)))
+
+    def body(time: tf.Tensor, loop: _Path) -> tuple[tf.Tensor, _Path]:
+        said = step(loop.last, loop.state)
+        logits = said.logits[:, 0]  # [batch, vocabulary]
+        allowed = logits + _penalties(logits, allow_unknown)
+        piece = tf.where(time >= limits, END, tf.argmax(allowed, axis=-1, output_type=tf.int32))
+        chosen = tf.gather(logits, piece, batch_dims=1) - tf.reduce_logsumexp(logits, axis=-1)
+        piece = tf.where(loop.done, PAD, piece)
+        after = _Path(
+            last=piece[:, None],
+            tokens=tf.where(tf.range(length) == time, piece[:, None], loop.tokens),
+            log_probability=tf.where(loop.done, loop.log_probability, loop.log_probability + chosen),
+            done=loop.done | (piece == END),
+            state=said.state,
+        )
+        return time + 1, _keep_shapes(after, loop)
+
+    first = _Path(
+        last=tf.fill([batch_size, 1], START),
+        tokens=tf.fill([batch_size, length], PAD),
+        log_probability=tf.zeros([batch_size]),
+        done=tf.zeros([batch_size], tf.bool),
+        state=_add_beam(state, 1),
+    )
+    _, end = tf.while_loop(unfinished, body, (0, first), maximum_iterations=length)
+    pieces = tf.math.count_nonzero(end.tokens != PAD, axis=-1, dtype=tf.int32)
+    return Hypotheses(end.tokens[:, None], normalise(end.log_probability, pieces, length_penalty)[:, None])
+
+
+class _Beam(NamedTuple):
+    """The search between two steps. Live: goes on; finished: has END. Both best first."""
+
+    last: tf.Tensor  # int32 [batch, beam], the last piece of a live hypothesis
+    live: tf.Tensor  # float32 [batch, beam], log-probability
+    live_tokens: tf.Tensor  # int32 [batch, beam, length]
+    finished: tf.Tensor  # float32 [batch, beam], score
+    finished_tokens: tf.Tensor  # int32 [batch, beam, length]
+    state: Nest  # leaves [batch, beam, ...]
+
+
+def beam_search(
+    step: StepFunction,
+    state: Nest,
+    *,
+    batch_size: Limit,
+    beam_size: int,
+    max_length: Limit,
+    length_penalty: float = 0.0,
+    n_best: int | None = None,
+    allow_unknown: bool = False,
+) -> Hypotheses:
+    """The `n_best` (default: all of the beam) best-scored of the answers that a beam of `beam_size` comes across.
+
+    Live and finished hypotheses are kept apart (Wu 2016, section 7), so a live one never drives a better finished one
+    out. A hypothesis may finish where END is among the `beam_size` best continuations of its row. A row is done when
+    nothing live can still be among its `n_best`: the search stops early and misses nothing, and a row does not depend
+    on the others of its batch. A beam of one is greedy search. Arguments as for `greedy`.
+    """
+    n_best = beam_size if n_best is None else n_best
+    if not 1 <= n_best <= beam_size:
+        raise ValueError(f"n_best must be 1 to beam_size, got n_best {n_best} and beam_size {beam_size}")
+    if length_penalty < 0:
+        raise ValueError(f"length_penalty must be 0 or more, got {length_penalty}")
+    if beam_size == 1:
+        return greedy(
+            step,
+            state,
+            batch_size=batch_size,
+            max_length=max_length,
+            length_penalty=length_penalty,
+            allow_unknown=allow_unknown,
+        )
+    limits, length = _limits(max_length, batch_size)
+
+    def unfinished(time: tf.Tensor, beam: _Beam) -> tf.Tensor:
+        # Log-probabilities only fall and the divisor is largest at the limit: no live hypothesis can score above this.
+        reachable = normalise(beam.live[:, 0], limits + 1, length_penalty)
+        return tf.logical_and(time < length, tf.reduce_any(reachable > beam.finished[:, n_best - 1]))
+
+    def body(time: tf.Tensor, beam: _Beam) -> tuple[tf.Tensor, _Beam]:
+        said = step(beam.last, beam.state)
+        live, parents, pieces, ends = _continue(said.logits, beam.live, allow_unknown)
+        at_limit = (time >= limits)[:, None]
+        ends = tf.where(at_limit | _among_best(ends, live), ends, _NEVER)
+        live = tf.where(at_limit, _NEVER, live)
+        here = tf.range(length) == time
+        finished, finished_tokens = _best(
+            tf.concat([beam.finished, normalise(ends, time + 1, length_penalty)], axis=1),
+            tf.concat([beam.finished_tokens, tf.where(here, END, beam.live_tokens)], axis=1),
+            beam_size,
+        )
+        follow = tf.nest.map_structure(lambda leaf: tf.gather(leaf, parents, batch_dims=1), said.state)
+        tokens = tf.where(here, pieces[..., None], tf.gather(beam.live_tokens, parents, batch_dims=1))
+        after = _Beam(pieces, live, tokens, finished, finished_tokens, follow)
+        return time + 1, _keep_shapes(after, beam)
+
+    nothing = tf.fill([batch_size, beam_size], _NEVER)
+    no_tokens = tf.fill([batch_size, beam_size, length], PAD)
+    first = _Beam(
+        tf.fill([batch_size, beam_size], START),
+        tf.concat([tf.zeros([batch_size, 1]), nothing[:, 1:]], axis=1),  # the copies of START are not alternatives
+        no_tokens,
+        nothing,
+        no_tokens,
+        _add_beam(state, beam_size),
+    )
+    _, beam = tf.while_loop(unfinished, body, (0, first), maximum_iterations=length)
+    scores = beam.finished[:, :n_best]
+    return Hypotheses(tf.where(tf.math.is_finite(scores)[..., None], beam.finished_tokens[:, :n_best], PAD), scores)
+
+
+def _continue(
+    logits: tf.Tensor, live: tf.Tensor, allow_unknown: bool
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The best ways to go on: [batch, beam, vocabulary], [batch, beam] -> log-probability, parent, piece; that of END.
+
+    All [batch, beam]; the first three best first, the last in the order of `live`. Only the chosen logits are turned
+    into log-probabilities, and the best of a row are chosen among the best of each hypothesis: both save passes over
+    the vocabulary.
+    """
+    beam_size = live.shape[1]
+    totals = live - tf.reduce_logsumexp(logits, axis=-1)
+    width = min(beam_size, logits.shape[-1])
+    best, pieces = tf.math.top_k(logits + _penalties(logits, allow_unknown, END), width)
+    candidates = tf.reshape(best + totals[..., None], [-1, beam_size * width])
+    live, chosen = tf.math.top_k(candidates, beam_size)
+    pieces = tf.gather(tf.reshape(pieces, [-1, beam_size * width]), chosen, batch_dims=1)
+    return live, chosen // width, pieces, totals + logits[..., END]
+
+
+def _among_best(ends: tf.Tensor, live: tf.Tensor) -> tf.Tensor:
+    """Whether fewer than beam others beat a candidate: [batch, beam] and [batch, beam] -> bool [batch, beam]."""
+    others = tf.concat([ends, live], axis=1)
+    return tf.math.count_nonzero(others[:, None, :] > ends[:, :, None], axis=-1, dtype=tf.int32) < live.shape[1]
+
+
+def _best(scores: tf.Tensor, tokens: tf.Tensor, beam_size: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """The best `beam_size` of [batch, n] scores and their tokens [batch, n, length]; of equals, the first."""
+    scores, chosen = tf.math.top_k(scores, beam_size)
+    return scores, tf.gather(tokens, chosen, batch_dims=1)
+
+
+def _penalties(logits: tf.Tensor, allow_unknown: bool, *others: int) -> tf.Tensor:
+    """-inf for every piece that must not be said, else 0: [vocabulary]."""
+    penalties = np.zeros(logits.shape[-1], np.float32)
+    penalties[[PAD, START, *others] if allow_unknown else [PAD, START, UNK, *others]] = _NEVER
+    return tf.constant(penalties)
+
+
+def _limits(max_length: Limit, batch_size: Limit) -> tuple[tf.Tensor, Limit]:
+    """One number or one a row -> (int32 [batch], the length of the tokens, static where it can be)."""
+    limits = tf.convert_to_tensor(max_length, tf.int32)
+    length = tf.reduce_max(limits) + 1
+    static = tf.get_static_value(limits)
+    return tf.broadcast_to(limits, [batch_size]), length if static is None else int(static.max()) + 1
+
+
+def _add_beam(state: Nest, beam_size: int) -> Nest:
+    """Leaves [batch, ...] -> [batch, beam, ...], the same for every hypothesis."""
+    return tf.nest.map_structure(
+        lambda leaf: tf.tile(leaf[:, None], [1, beam_size, *[1] * (leaf.shape.rank - 1)]), state
+    )
+
+
+def _keep_shapes(after: Nest, before: Nest) -> Nest:
+    """The static shapes of the loop's variables before a step for those after it: a loop wants them to be the same."""
+    return tf.nest.map_structure(lambda new, old: tf.ensure_shape(new, old.shape), after, before)

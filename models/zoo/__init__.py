@@ -1,0 +1,26 @@
+"""The model families: `model: rnn` in a config is `models/zoo/rnn.py`. To add a family is to add a file.
+
+A family has `Config`, a frozen dataclass, and `build(config, source_vocabulary, target_vocabulary)`, which gives a
+`Seq2Seq` with all its weights made.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from types import ModuleType
+
+
+def families() -> list[str]:
+    """The names that `load` takes: ["rnn", ...]."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+
+
+def load(name: str) -> ModuleType:
+    """The module of a family: "rnn" -> models.zoo.rnn."""
+    known = families()
+    if name not in known:
+        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+        raise ValueError(f"unknown model {name!r}: expected one of {', '.join(known)}; the nearest is {nearest[0]!r}")
+    return importlib.import_module(f"{__name__}.{name}")

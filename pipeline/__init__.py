@@ -1,0 +1,1 @@
+"""Configuration, the graph of components, the runners and the command line."""

@@ -1,0 +1,209 @@
+"""The command line. Each command imports what it needs itself: TFX alone takes ten seconds."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import sys
+import time
+import typing
+from collections.abc import Iterator
+
+import rich.console
+import typer
+
+from pipeline.quiet import quiet
+
+if typing.TYPE_CHECKING:
+    from pipeline.home import Home
+
+FAILED, USAGE = 1, 2
+
+app = typer.Typer(
+    name="fovea",
+    help="Train, evaluate, bless and serve attention models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+err = rich.console.Console(stderr=True, highlight=False)
+
+HomeOption = typing.Annotated[
+    typing.Optional[str],
+    typer.Option("--home", envvar="FOVEA_HOME", help="Folder of all state.", show_default="./.fovea"),
+]
+SetOption = typing.Annotated[
+    typing.Optional[list[str]], typer.Option("--set", metavar="A.B=VALUE", help="Change a setting; may be repeated.")
+]
+JsonOption = typing.Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+ConfigArgument = typing.Annotated[pathlib.Path, typer.Argument(metavar="CONFIG", help="A YAML file.")]
+
+
+class Failure(Exception):
+    """What ends a command: a sentence for the user, and the exit code."""
+
+    def __init__(self, text: str, code: int = FAILED) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+@contextlib.contextmanager
+def _home(path: str | None) -> Iterator[Home]:
+    from pipeline.home import Home
+
+    yield Home.at(path)
+
+
+@app.command()
+def check(config: ConfigArgument, set_: SetOption = None, json_: JsonOption = False) -> None:
+    """Check a configuration and a sample of its data; report all errors at once."""
+    from pipeline import check as checking
+
+    report = checking.check(_load(config, set_))
+    if json_:
+        print(json.dumps(dataclasses.asdict(report), ensure_ascii=False))
+    else:
+        checking.show(report, err)
+    if report.problems:
+        raise typer.Exit(USAGE)
+
+
+@app.command()
+def run(config: ConfigArgument, set_: SetOption = None, home: HomeOption = None, json_: JsonOption = False) -> None:
+    """Run the pipeline: from raw rows to a blessed, pushed model."""
+    began_s = time.monotonic()
+    settings = _load(config, set_)
+    err.print(f"[bold]fovea run[/] {config} → {settings.name}")
+    from pipeline import console
+    from pipeline import run as running
+    from pipeline.home import Home
+
+    finished = running.execute(settings, Home.at(home), err)
+    if json_:
+        print(json.dumps(dataclasses.asdict(finished.result), ensure_ascii=False))
+    else:
+        console.summarize(rich.console.Console(highlight=False), finished, time.monotonic() - began_s)
+
+
+@app.command()
+def evaluate(
+    model: typing.Annotated[str, typer.Option("--model", help="Name of a pushed model, or path of a SavedModel.")],
+    data: typing.Annotated[pathlib.Path, typer.Option("--data", help="Labelled rows: TSV or JSONL, also .gz.")],
+    output: typing.Annotated[
+        typing.Optional[pathlib.Path], typer.Option("--output", help="Write each row with its prediction, as JSONL.")
+    ] = None,
+    home: HomeOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Metrics of an exported model on any labelled file."""
+    from pipeline import evaluate as evaluating
+    from pipeline.home import Home
+
+    report = evaluating.evaluate(Home.at(home).find_model(model), data, output, err)
+    if json_:
+        print(json.dumps(report.document(), ensure_ascii=False))
+    else:
+        evaluating.show(report, rich.console.Console(highlight=False))
+
+
+@app.command()
+def predict(
+    texts: typing.Annotated[list[str], typer.Argument(metavar="TEXT_OR_FILE...", help="Texts, or files of one a line.")],
+    model: typing.Annotated[
+        typing.Optional[str], typer.Option("--model", help="Name of a pushed model, or path; with --server, its name there.")
+    ] = None,
+    server: typing.Annotated[
+        typing.Optional[str], typer.Option("--server", metavar="HOST:PORT", help="Ask a model server (gRPC, or http://).")
+    ] = None,
+    n_best: typing.Annotated[typing.Optional[int], typer.Option("--n-best", min=1, help="This many answers each.")] = None,
+    attention: typing.Annotated[
+        typing.Optional[pathlib.Path], typer.Option("--attention", metavar="PNG", help="Draw the attention.")
+    ] = None,
+    home: HomeOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Answers of a model, here or on a server."""
+    if not model and not server:
+        raise Failure("predict needs --model or --server", USAGE)
+    from pipeline import predict as predicting
+    from pipeline.home import Home
+
+    predictor = predicting.connect(server, model) if server else predicting.load(Home.at(home).find_model(str(model)))
+    answers = predicting.answer(predictor, predicting.read_texts(texts), n_best, attention is not None)
+    if attention:
+        predicting.draw(answers, attention, err)
+    if json_:
+        print(json.dumps([answer.document() for answer in answers], ensure_ascii=False))
+    else:
+        predicting.show(answers)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def serve(context: typer.Context) -> None:
+    """Serve a model over TensorFlow Serving's gRPC and REST APIs; takes TensorFlow Serving's flags."""
+    from serving import server
+
+    raise typer.Exit(server.main(context.args))
+
+
+@app.command()
+def models(home: HomeOption = None, json_: JsonOption = False) -> None:
+    """What is trained, blessed and pushed."""
+    from pipeline import lineage
+    from pipeline.home import Home
+
+    known = lineage.models(Home.at(home))
+    if json_:
+        print(json.dumps([dataclasses.asdict(model) for model in known]))
+    else:
+        lineage.show(known, rich.console.Console(highlight=False))
+
+
+@app.command()
+def ui(
+    home: HomeOption = None,
+    port: typing.Annotated[int, typer.Option("--port", help="Of the page, on this machine.")] = 5000,
+) -> None:
+    """MLflow's UI on the runs."""
+    from pipeline.home import Home
+
+    store = Home.at(home).tracking("", "")
+    err.print(f"MLflow on http://127.0.0.1:{port} (Ctrl-C ends it)")
+    arguments = ["ui", "--backend-store-uri", store.uri, "--host", "127.0.0.1", "--port", str(port)]
+    os.execv(sys.executable, [sys.executable, "-m", "mlflow", *arguments])
+
+
+def _load(path: pathlib.Path, changes: list[str] | None) -> typing.Any:
+    from pipeline import config
+
+    try:
+        return config.load(path, changes or ())
+    except config.ConfigError as error:
+        raise Failure(str(error), USAGE) from error
+
+
+def main() -> None:
+    """The entry point `fovea`: 0 done, 1 failed, 2 wrong usage or configuration."""
+    quiet()
+    try:
+        app()
+    except Failure as error:
+        err.print(f"[red]error:[/] {error}", soft_wrap=True, markup=True)
+        sys.exit(error.code)
+    except KeyboardInterrupt:
+        err.print("[yellow]interrupted[/]")
+        sys.exit(130)
+    except Exception as error:  # the last line of defence: one sentence, and the traceback for those who ask
+        if os.environ.get("FOVEA_DEBUG"):
+            raise
+        err.print("[red]error:[/]", end=" ")
+        err.print(f"{error}", soft_wrap=True, markup=False)
+        err.print("[dim](FOVEA_DEBUG=1 shows where it came from)[/]")
+        sys.exit(FAILED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,277 @@
+"""The configuration: a YAML file, changed by `--set a.b=c`, becomes one typed, frozen object, or all of its errors.
+
+    name: pronounce
+    data: {source: cmudict}                       # short for {source: {name: cmudict}}
+    model: {name: rnn, units: 256}
+    training: {epochs: 12}
+
+Whatever is found by its file's name (a source, a model) is a mapping of `name` and that file's own options.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import difflib
+import json
+import pathlib
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import pydantic
+import pydantic_core
+import yaml
+
+from components import evaluator, example_gen, sources, tokenizer, training
+from models import zoo
+from serving import export
+
+NAME_PATTERN = r"[a-z][a-z0-9_-]*"
+
+# FnApiRunner by name: "DirectRunner" first tries to fetch a Go binary, and runs another engine where it cannot.
+# An image of that name is never used: it keeps TFX from building a source distribution for every component.
+BEAM = ("--runner=FnApiRunner", "--sdk_container_image=unused")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """A pipeline, whole.
+
+    Attributes:
+        name: of the pipeline, of its folders and of the served model.
+        data: where rows come from, and how they are checked and split.
+        tokenizer: how text becomes pieces.
+        model: {"name": a family of `models/zoo`, and its options}.
+        training: how the model is trained.
+        decoding: how the exported model searches.
+        evaluation: what is measured, and what makes a model good enough.
+        beam: arguments of the Beam pipelines, handed on as they are.
+        tracking_uri: of MLflow; "" is SQLite in the home folder.
+    """
+
+    __pydantic_config__: typing.ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    name: typing.Annotated[str, pydantic.Field(pattern=f"^{NAME_PATTERN}$")]
+    data: example_gen.Config
+    tokenizer: tokenizer.Config = dataclasses.field(default_factory=tokenizer.Config)
+    model: dict[str, typing.Any] = dataclasses.field(default_factory=lambda: {"name": "rnn"})
+    training: training.Config = dataclasses.field(default_factory=training.Config)
+    decoding: export.Decoding = dataclasses.field(default_factory=export.Decoding)
+    evaluation: evaluator.Config = dataclasses.field(default_factory=evaluator.Config)
+    beam: tuple[str, ...] = BEAM
+    tracking_uri: str = ""
+
+
+class Finder(typing.NamedTuple):
+    """A section that is found by name: its place, and how its module is found."""
+
+    place: tuple[str, ...]
+    names: Callable[[], Sequence[str]]
+    load: Callable[[str], typing.Any]
+
+
+FOUND_BY_NAME = (Finder(("data", "source"), sources.names, sources.load), Finder(("model",), zoo.families, zoo.load))
+
+
+class Problem(typing.NamedTuple):
+    """One thing that is wrong with a configuration."""
+
+    path: str
+    text: str
+
+
+class ConfigError(ValueError):
+    """All that is wrong with a configuration."""
+
+    def __init__(self, origin: str, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        lines = [f"{origin}: {len(problems)} problem{'s' * (len(problems) > 1)}"]
+        super().__init__("\n".join(lines + [f"  {problem.path}: {problem.text}" for problem in problems]))
+
+
+def load(path: pathlib.Path, changes: Sequence[str] = ()) -> Config:
+    """Read and check a configuration.
+
+    Args:
+        path: the YAML file.
+        changes: "a.b=value" each, the value as in YAML; they win over the file.
+
+    Raises:
+        ConfigError: names every problem, with its path, the value, what is allowed and the nearest name.
+    """
+    try:
+        document = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigError(str(path), [Problem("file", f"cannot be read: {error.strerror}")]) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), [Problem("file", f"is not YAML: {error}")]) from error
+    if not isinstance(document, dict):
+        raise ConfigError(str(path), [Problem("file", "holds no mapping; expected at least `name` and `data`")])
+    problems: list[Problem] = []
+    for change in changes:
+        problems.extend(_apply(document, change))
+    return parse(document, str(path), problems)
+
+
+def parse(document: Mapping[str, typing.Any], origin: str, problems: Sequence[Problem] = ()) -> Config:
+    """Check a document that was read already; see `load`."""
+    document, problems = _expand(document), list(problems)
+    for finder in FOUND_BY_NAME:
+        section = _at(document, finder.place)
+        if isinstance(section, dict):
+            problems.extend(_check_found_by_name(finder, section))
+    config, more = _validate(Config, document, ())
+    problems.extend(more)
+    if problems:
+        raise ConfigError(origin, problems)
+    assert isinstance(config, Config)
+    return config
+
+
+def to_flat(config: Config) -> dict[str, str]:
+    """Every setting by its path, for MLflow: {"training.epochs": "12", ...}."""
+
+    def walk(value: typing.Any, path: str) -> Iterator[tuple[str, str]]:
+        if isinstance(value, dict) and value:
+            for key, part in value.items():
+                yield from walk(part, f"{path}.{key}" if path else str(key))
+        else:
+            yield path, value if isinstance(value, str) else json.dumps(value)
+
+    return dict(walk(to_document(config), ""))
+
+
+def to_document(config: Config) -> dict[str, typing.Any]:
+    """The whole configuration with its defaults, as YAML would hold it."""
+    document: dict[str, typing.Any] = pydantic.TypeAdapter(Config).dump_python(config, mode="json")
+    return document
+
+
+def _expand(document: Mapping[str, typing.Any]) -> dict[str, typing.Any]:
+    """`model: rnn` -> `model: {name: rnn}`, wherever a section is found by name."""
+    expanded = copy.deepcopy(dict(document))
+    for *parents, last in (finder.place for finder in FOUND_BY_NAME):
+        parent = _at(expanded, parents)
+        if isinstance(parent, dict) and isinstance(parent.get(last), str):
+            parent[last] = {"name": parent[last]}
+    return expanded
+
+
+def _at(document: typing.Any, place: Sequence[str]) -> typing.Any:
+    for key in place:
+        document = document.get(key) if isinstance(document, dict) else None
+    return document
+
+
+def _apply(document: dict[str, typing.Any], change: str) -> list[Problem]:
+    path, equals, text = change.partition("=")
+    keys = path.split(".")
+    if not equals or not all(keys):
+        return [Problem("--set", f"{change!r}, expected a.b=value")]
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return [Problem(f"--set {path}", f"{text!r} is not a YAML value")]
+    section = document
+    for key in keys[:-1]:
+        inner = section.get(key)
+        if isinstance(inner, str):  # the short form of a section that is found by name
+            inner = {"name": inner}
+        section[key] = inner = inner if isinstance(inner, dict) else {}
+        section = inner
+    section[keys[-1]] = value
+    return []
+
+
+def _check_found_by_name(finder: Finder, section: dict[str, typing.Any]) -> list[Problem]:
+    options = {key: value for key, value in section.items() if key != "name"}
+    name, path = section.get("name"), ".".join((*finder.place, "name"))
+    if name is None:
+        return [Problem(path, f"is missing; allowed: {', '.join(finder.names())}")]
+    if name not in finder.names():
+        return [Problem(path, _unknown(name, finder.names()))]
+    return _validate(finder.load(name).Config, options, finder.place)[1]
+
+
+def _validate(
+    cls: type, document: Mapping[str, typing.Any], place: tuple[str, ...]
+) -> tuple[typing.Any, list[Problem]]:
+    try:
+        text = json.dumps(document)
+    except TypeError as error:
+        return None, [Problem(".".join(place) or "file", f"holds a value that JSON has not ({error})")]
+    try:
+        return pydantic.TypeAdapter(cls).validate_json(text, strict=True), []
+    except pydantic.ValidationError as error:
+        return None, _merged([_finding(cls, place, item) for item in error.errors()])
+
+
+class _Finding(typing.NamedTuple):
+    path: str
+    value: str  # "" where the text speaks of it already
+    text: str
+
+
+def _finding(cls: type, place: tuple[str, ...], error: pydantic_core.ErrorDetails) -> _Finding:
+    """One error of pydantic, in the words of someone who writes YAML."""
+    keys = [str(key) for key in error["loc"]]
+    if error["type"] == "unexpected_keyword_argument":
+        return _Finding(".".join((*place, *keys)), "", f"unknown key; {_nearest(keys[-1], _fields(cls, keys[:-1]))}")
+    path = ".".join((*place, *_real_keys(cls, keys))) or "file"
+    if error["type"] == "missing":
+        return _Finding(path, "", "is missing")
+    if error["type"] == "literal_error":
+        allowed = [name.strip("'") for name in error["ctx"]["expected"].replace(" or ", ", ").split(", ")]
+        return _Finding(path, "", _unknown(error["input"], allowed))
+    if error["type"] == "value_error":
+        return _Finding(path, "", str(error["ctx"]["error"]))
+    value = json.dumps(error["input"], ensure_ascii=False)
+    text = error["msg"].replace("Input should", "should").replace("String should", "should")
+    return _Finding(path, value if len(value) <= 60 else value[:57] + "...", text)
+
+
+def _merged(findings: Sequence[_Finding]) -> list[Problem]:
+    """A value that fits no part of a union makes a finding a part: one problem with all that is allowed."""
+    by_value: dict[tuple[str, str], list[str]] = {}
+    for finding in findings:
+        by_value.setdefault((finding.path, finding.value), []).append(finding.text)
+    return [
+        Problem(path, f"{value}: {', or '.join(texts)}" if value else "; ".join(texts))
+        for (path, value), texts in by_value.items()
+    ]
+
+
+def _real_keys(cls: type, keys: Sequence[str]) -> list[str]:
+    """The keys that YAML has: pydantic adds the names of types where a union has parts."""
+    real: list[str] = []
+    for key in keys:
+        if real and key not in _fields(cls, real) and not key.isidentifier() and not key.isdigit():
+            continue
+        if key in ("str", "int", "float", "bool", "list", "dict", "tuple") and key not in _fields(cls, real):
+            continue
+        real.append(key)
+    return real
+
+
+def _fields(cls: typing.Any, keys: Sequence[str]) -> list[str]:
+    """The names of the fields of the dataclass at this place, [] where there is none."""
+    for key in keys:
+        hints = typing.get_type_hints(cls) if dataclasses.is_dataclass(cls) else {}
+        cls = next((part for part in _parts(hints.get(key)) if dataclasses.is_dataclass(part)), None)
+    return [field.name for field in dataclasses.fields(cls)] if dataclasses.is_dataclass(cls) else []
+
+
+def _parts(hint: typing.Any) -> tuple[typing.Any, ...]:
+    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    return typing.get_args(hint) if union else (hint,)
+
+
+def _unknown(value: typing.Any, allowed: Sequence[str]) -> str:
+    return f"{json.dumps(value)} is not known; {_nearest(str(value), allowed)}"
+
+
+def _nearest(value: str, allowed: Sequence[str]) -> str:
+    close = difflib.get_close_matches(value, allowed, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}allowed: {', '.join(allowed)}"

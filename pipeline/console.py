@@ -1,0 +1,112 @@
+"""What a run looks like in a terminal: a line a component, and one summary at the end."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import typing
+from collections.abc import Callable
+
+import rich.box
+import rich.console
+import rich.panel
+import rich.table
+import rich.text
+
+from components import alignment
+from components.evaluator import Verdict
+from components.training import OUTCOME_FILE
+from pipeline.runners import local
+
+if typing.TYPE_CHECKING:
+    from pipeline.run import Run
+
+SHOWN_WORDS = 3
+
+
+def report(out: rich.console.Console, event: local.Starting | local.Finished) -> None:
+    """One line of progress: a component began, or what it made and in which time."""
+    if isinstance(event, local.Starting):
+        out.print(f"  [dim]▸ {event.name}[/]", end="\r" if out.is_terminal else "\n")
+        return
+    made = DESCRIPTIONS[event.name](event.outputs) if event.name in DESCRIPTIONS else ""
+    time = "  cached" if event.cached else f"{event.seconds:6.1f} s"
+    style = "dim" if event.cached else "bold"
+    line = rich.text.Text.assemble("  ", ("✓", "green"), " ", (f"{event.name:<20}", style), f"{time}   ", made)
+    out.print(line, no_wrap=True, overflow="ellipsis", crop=True)
+
+
+def _property(artifacts: typing.Any, name: str) -> typing.Any:
+    artifact = artifacts[0]
+    return artifact.get_int_custom_property(name) or artifact.get_string_custom_property(name) or 0
+
+
+def _rows(outputs: local.Outputs) -> str:
+    counts = {name: _property(outputs["rejected"], f"rows_{name}") for name in ("train", "validation", "test", "rejected")}
+    return "rows: " + ", ".join(f"{count:,} {name}" for name, count in counts.items())
+
+
+def _vocabularies(outputs: local.Outputs) -> str:
+    sizes = [_property(outputs["tokenizer"], f"{side}_vocabulary") for side in ("source", "target")]
+    return f"{sizes[0]:,} source pieces, {sizes[1]:,} target pieces"
+
+
+def _training(outputs: local.Outputs) -> str:
+    outcome = json.loads((pathlib.Path(outputs["model_run"][0].uri) / OUTCOME_FILE).read_text())
+    return f"{outcome['steps']:,} steps, {outcome['epochs']} epochs, validation loss {outcome['validation_loss']:.4f}"
+
+
+def _champion(outputs: local.Outputs) -> str:
+    return f"model {outputs['model'][0].id} is the one to beat" if outputs.get("model") else "no blessed model to beat"
+
+
+def _evaluation(outputs: local.Outputs) -> str:
+    verdict = Verdict.read(pathlib.Path(outputs["evaluation"][0].uri))
+    return f"{verdict.rows:,} test rows: {'blessed' if verdict.blessed else 'not blessed'}"
+
+
+def _push(outputs: local.Outputs) -> str:
+    pushed = _property(outputs["pushed_model"], "pushed") == 1
+    return f"version {_property(outputs['pushed_model'], 'pushed_version')}" if pushed else "nothing pushed"
+
+
+# What each component made, in a few words, from its output artifacts.
+DESCRIPTIONS: dict[str, Callable[[local.Outputs], str]] = {
+    "ExampleGen": _rows,
+    "StatisticsGen": lambda outputs: "statistics of each split",
+    "SchemaGen": lambda outputs: "schema of the training rows",
+    "ExampleValidator": lambda outputs: "no anomalies",
+    "Tokenizer": _vocabularies,
+    "Transform": lambda outputs: "rows as pieces, and the graph that makes them",
+    "Trainer": _training,
+    "Champion": _champion,
+    "Evaluator": _evaluation,
+    "Pusher": _push,
+}
+
+
+def summarize(out: rich.console.Console, run: Run, seconds: float) -> None:
+    """The end of a run: what came of it, a few words that it never saw in training, and where it looked."""
+    result = run.result
+    table = rich.table.Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    kept = sum(count for name, count in result.rows.items() if name != "rejected")
+    table.add_row("rows", f"{kept + result.rows['rejected']:,} in, {result.rows['rejected']:,} rejected ({run.dead_letters})")
+    for name, value in result.metrics.items():
+        table.add_row(f"test {name.replace('_', ' ')}", f"{value:.2%}" if value <= 1 and "bleu" not in name else f"{value:.2f}")
+    verdict = "[green]blessed[/]" if result.blessed else "[yellow]not blessed[/]"
+    table.add_row("verdict", "\n".join([verdict, *result.reasons]))
+    table.add_row("model", f"{result.model_path}" if result.model_path else "not pushed")
+    table.add_row("MLflow run", f"{result.mlflow_run_id} (fovea ui)")
+    if result.cached:
+        table.add_row("reused", ", ".join(result.cached))
+    for sample in run.samples[:SHOWN_WORDS]:
+        mark = "[green]✓[/]" if sample.right else f"[yellow]✗[/] [dim]{' | '.join(sample.references)}[/]"
+        table.add_row("never seen", f"{sample.source} → {sample.prediction} {mark}")
+    out.print()
+    out.print(rich.panel.Panel(table, title=f"{result.name} · {seconds:.0f} s", box=rich.box.ROUNDED, expand=False))
+    if run.samples:
+        sample = run.samples[0]
+        out.print(alignment.text(sample.source_pieces, sample.target_pieces, sample.weights()), highlight=False)
+        out.print(f"attention of {sample.source!r}: {run.pictures[0]}", soft_wrap=True, highlight=False)

@@ -1,0 +1,121 @@
+"""The graph of components, top to bottom. What runs it is in `pipeline/runners/`."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from tfx.components.statistics_gen.component import StatisticsGen
+from tfx.dsl.components.base.base_component import BaseComponent
+from tfx.dsl.components.base.base_node import BaseNode
+from tfx.dsl.components.common.resolver import Resolver
+from tfx.orchestration import metadata, pipeline
+from tfx.proto import pusher_pb2, trainer_pb2
+from tfx.types import Channel
+from tfx.types.standard_artifacts import Model, ModelBlessing
+
+from components import example_gen, sources, trainer
+from components.champion import LatestOtherBlessedModel
+from components.data_checks import AnomalyGate, SchemaGen
+from components.evaluator_component import Evaluator
+from components.example_gen_component import RowExampleGen
+from components.pusher_component import Pusher
+from components.tokenizer_component import TokenizerTrainer
+from components.trainer_component import Trainer
+from components.transform_component import TokenizedTransform
+from pipeline import digest
+from pipeline.config import Config
+from pipeline.home import Home
+
+
+def build(config: Config, home: Home) -> pipeline.Pipeline:
+    """The pipeline of a configuration, with its state under `home`."""
+    rows = RowExampleGen(
+        config=dataclasses.asdict(config.data),
+        fingerprint=sources.fingerprint(example_gen.find_inputs(config.data)),
+        dead_letters_dir=str(home.rejected(config.name)),
+    ).with_id("ExampleGen")
+    statistics = StatisticsGen(examples=rows.outputs["examples"])
+    schema = SchemaGen(statistics=statistics.outputs["statistics"])
+    validator = AnomalyGate(
+        statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
+    ).with_id("ExampleValidator")
+    tokenizer = TokenizerTrainer(examples=rows.outputs["examples"], config=config.tokenizer).with_id("Tokenizer")
+    transform = TokenizedTransform(
+        examples=rows.outputs["examples"], schema=schema.outputs["schema"], tokenizer=tokenizer.outputs["tokenizer"]
+    ).with_id("Transform")
+    training = Trainer(
+        run_fn="components.trainer.run_fn",
+        examples=transform.outputs["transformed_examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        tokenizer=tokenizer.outputs["tokenizer"],
+        train_args=trainer_pb2.TrainArgs(splits=["train"]),
+        eval_args=trainer_pb2.EvalArgs(splits=["validation"]),
+        custom_config=dataclasses.asdict(trainer_config(config, home)),
+    )
+    champion = Resolver(
+        strategy_class=LatestOtherBlessedModel,
+        model=Channel(type=Model),
+        model_blessing=Channel(type=ModelBlessing),
+        candidate=training.outputs["model"],
+    ).with_id("Champion")
+    evaluator = Evaluator(
+        examples=rows.outputs["examples"],
+        model=training.outputs["model"],
+        baseline_model=champion.outputs["model"],
+        config=config.evaluation,
+        token_unit=token_unit(config),
+    )
+    pusher = Pusher(
+        model=training.outputs["model"],
+        model_blessing=evaluator.outputs["blessing"],
+        push_destination=pusher_pb2.PushDestination(
+            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(home.models(config.name)))
+        ),
+    )
+    components: list[BaseNode] = [
+        versioned(rows, f"components.sources.{config.data.source['name']}"),
+        statistics,
+        versioned(schema),
+        versioned(validator),
+        versioned(tokenizer),
+        versioned(transform, "components.preprocessing"),
+        versioned(training),  # its code's digest is in its custom_config
+        champion,
+        versioned(evaluator, "components.tfma_metrics"),
+        versioned(pusher),
+    ]
+    return pipeline.Pipeline(
+        pipeline_name=config.name,
+        pipeline_root=str(home.artifacts(config.name)),
+        components=components,
+        enable_cache=True,
+        metadata_connection_config=metadata.sqlite_metadata_connection_config(str(home.metadata_db)),
+        beam_pipeline_args=list(config.beam),
+    )
+
+
+def trainer_config(config: Config, home: Home) -> trainer.Config:
+    """What the Trainer needs to know of the configuration."""
+    return trainer.Config(
+        name=config.name,
+        model=config.model,
+        training=config.training,
+        decoding=config.decoding,
+        token_unit=token_unit(config),
+        tracking=home.tracking(config.name, config.tracking_uri),
+        checkpoints=str(home.checkpoints(config.name)),
+        code=digest.of_code("components.trainer", f"models.zoo.{config.model['name']}"),
+    )
+
+
+def token_unit(config: Config) -> str:
+    """What `token_error_rate` counts: characters where the target's pieces are characters, else words."""
+    sides = config.tokenizer.sides()
+    return "character" if sides.get("shared", sides.get("target")).kind == "char" else "word"
+
+
+def versioned(component: BaseComponent, *modules: str) -> BaseComponent:
+    """Put the digest of the code that a component runs, and of these modules, into its cache key."""
+    code = digest.of_code(type(component).__module__, *modules)
+    component.executor_spec.add_extra_flags([f"--code={code}"])
+    return component

@@ -1,0 +1,73 @@
+"""Where state lives: one folder, `--home`, `FOVEA_HOME` or `./.fovea`."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+
+from components import tracking
+from serving.export import exported_versions
+
+
+@dataclasses.dataclass(frozen=True)
+class Home:
+    """The folders and files under the home folder.
+
+    metadata.db                 ML Metadata: every artifact and execution
+    mlflow.db, mlflow/          MLflow's runs and their artefacts
+    artifacts/NAME/COMPONENT/   what the components made
+    checkpoints/NAME/           trainings under way
+    rejected/NAME/              dead letters of the last ingest
+    reports/NAME/               pictures of the last run
+    models/NAME/VERSION/        pushed models: what a model server watches
+    """
+
+    root: pathlib.Path
+
+    @classmethod
+    def at(cls, path: str | None) -> Home:
+        """The home folder at this path, or where FOVEA_HOME says, or `./.fovea`."""
+        return cls(pathlib.Path(path or os.environ.get("FOVEA_HOME") or ".fovea").resolve())
+
+    @property
+    def metadata_db(self) -> pathlib.Path:
+        return self.root / "metadata.db"
+
+    def artifacts(self, name: str) -> pathlib.Path:
+        return self.root / "artifacts" / name
+
+    def checkpoints(self, name: str) -> pathlib.Path:
+        return self.root / "checkpoints" / name
+
+    def rejected(self, name: str) -> pathlib.Path:
+        return self.root / "rejected" / name
+
+    def reports(self, name: str) -> pathlib.Path:
+        return self.root / "reports" / name
+
+    def models(self, name: str) -> pathlib.Path:
+        return self.root / "models" / name
+
+    def tracking(self, name: str, uri: str = "") -> tracking.Store:
+        """MLflow's store: `uri`, or SQLite here."""
+        if uri:
+            return tracking.Store(uri=uri, artifacts="", experiment=name)
+        return tracking.Store(f"sqlite:///{self.root / 'mlflow.db'}", str(self.root / "mlflow" / name), name)
+
+    def find_model(self, name_or_path: str) -> pathlib.Path:
+        """The SavedModel of that name (its newest pushed version) or at that path.
+
+        Raises:
+            FileNotFoundError: names what was looked for, and what there is.
+        """
+        path = pathlib.Path(name_or_path)
+        if (path / "saved_model.pb").exists():
+            return path
+        for folder in (self.models(name_or_path), path):
+            found = exported_versions(folder)
+            if found:
+                return found[-1]
+        known = sorted(folder.name for folder in (self.root / "models").glob("*") if exported_versions(folder))
+        have = f"pushed models are: {', '.join(known)}" if known else "no model has been pushed"
+        raise FileNotFoundError(f"no model {name_or_path!r}: neither a SavedModel nor a pushed model of {self.root}; {have}")

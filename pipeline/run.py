@@ -1,0 +1,147 @@
+"""One pipeline run, from a configuration to a result: what `fovea run` does."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import pathlib
+import typing
+
+import rich.console
+import yaml
+
+from components import alignment, tracking
+from components.evaluator import ALIGNMENTS_FILE, PREDICTIONS_FILE, Aligned, Verdict, read_alignments
+from components.trainer_component import MLFLOW_RUN_ID
+from components.training import OUTCOME_FILE
+from pipeline import config as configuration
+from pipeline import console, graph
+from pipeline.home import Home
+from pipeline.runners import local
+
+PLOTTED = 8  # alignments that become pictures
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a run ends with; its fields are the JSON that `fovea run --json` prints."""
+
+    name: str
+    blessed: bool
+    reasons: tuple[str, ...]
+    model_path: str | None  # of the pushed SavedModel; None where nothing was pushed
+    version: str | None
+    mlflow_run_id: str
+    rows: dict[str, int]  # train, validation, test, rejected
+    metrics: dict[str, float]
+    seconds: dict[str, float]  # by component
+    cached: tuple[str, ...]  # components whose outputs were reused
+
+
+class Run(typing.NamedTuple):
+    """A result, and what its summary shows besides."""
+
+    result: Result
+    samples: tuple[Aligned, ...]
+    pictures: tuple[pathlib.Path, ...]
+    dead_letters: pathlib.Path
+
+
+def execute(config: configuration.Config, home: Home, out: rich.console.Console) -> Run:
+    """Run the pipeline, report on `out` as it goes, and keep track of it in MLflow."""
+    home.root.mkdir(parents=True, exist_ok=True)
+    pipeline_run_id = datetime.datetime.now().isoformat(timespec="milliseconds")
+    store = home.tracking(config.name, config.tracking_uri)
+    run_id = tracking.open_run(store, pipeline_run_id, {"fovea.name": config.name}, configuration.to_flat(config))
+    client = store.client()
+    status = "FAILED"
+    try:
+        finished: dict[str, local.Finished] = {}
+        for event in local.run(graph.build(config, home), pipeline_run_id):
+            if isinstance(event, local.Finished):
+                finished[event.name] = event
+            console.report(out, event)
+        run = _conclude(config, home, run_id, finished)
+        _log(client, run_id, config, run, finished)
+        status = "FINISHED"
+        return run
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        client.set_terminated(run_id, status)
+
+
+def _conclude(config: configuration.Config, home: Home, run_id: str, finished: dict[str, local.Finished]) -> Run:
+    evaluation = _uri(finished["Evaluator"], "evaluation")
+    verdict = Verdict.read(evaluation)
+    (pushed,) = finished["Pusher"].outputs["pushed_model"]
+    (rejected,) = finished["ExampleGen"].outputs["rejected"]
+    is_pushed = pushed.get_int_custom_property("pushed") == 1
+    result = Result(
+        name=config.name,
+        blessed=verdict.blessed,
+        reasons=verdict.reasons,
+        model_path=pushed.get_string_custom_property("pushed_destination") if is_pushed else None,
+        version=pushed.get_string_custom_property("pushed_version") if is_pushed else None,
+        mlflow_run_id=run_id,
+        rows={
+            name: rejected.get_int_custom_property(f"rows_{name}")
+            for name in ("train", "validation", "test", "rejected")
+        },
+        metrics=verdict.metrics,
+        seconds={name: round(event.seconds, 2) for name, event in finished.items()},
+        cached=tuple(name for name, event in finished.items() if event.cached),
+    )
+    samples = tuple(read_alignments(evaluation))
+    folder = home.reports(config.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    return Run(result, samples, _draw(samples[:PLOTTED], folder), pathlib.Path(rejected.uri) / "rejected.jsonl")
+
+
+def _draw(samples: tuple[Aligned, ...], folder: pathlib.Path) -> tuple[pathlib.Path, ...]:
+    pictures = []
+    for number, sample in enumerate(samples, start=1):
+        path = folder / f"alignment-{number}.png"
+        alignment.png(sample.source_pieces, sample.target_pieces, sample.weights(), path, title=sample.source)
+        pictures.append(path)
+    return tuple(pictures)
+
+
+def _log(
+    client: typing.Any,
+    run_id: str,
+    config: configuration.Config,
+    run: Run,
+    finished: dict[str, local.Finished],
+) -> None:
+    """What MLflow keeps of the run beside the learning curves, which the Trainer logs."""
+    evaluation = _uri(finished["Evaluator"], "evaluation")
+    tracking.log_metrics(client, run_id, {f"test/{name}": value for name, value in run.result.metrics.items()})
+    tracking.log_metrics(client, run_id, {f"rows/{name}": float(count) for name, count in run.result.rows.items()})
+    (model,) = finished["Trainer"].outputs["model"]
+    tags = {
+        "fovea.blessed": str(run.result.blessed).lower(),
+        "fovea.model_path": run.result.model_path or "",
+        "fovea.cached": ", ".join(run.result.cached),
+        "fovea.trained_in_run": model.get_string_custom_property(MLFLOW_RUN_ID),
+    }
+    for event in finished.values():
+        for key, artifacts in event.outputs.items():
+            tags[f"mlmd.{event.name}.{key}"] = ", ".join(str(artifact.id) for artifact in artifacts)
+    for name, value in tags.items():
+        client.set_tag(run_id, name, value)
+    client.log_text(run_id, yaml.safe_dump(configuration.to_document(config), sort_keys=False), "config.yaml")
+    client.log_text(run_id, json.dumps(dataclasses.asdict(run.result), indent=2), "result.json")
+    for name in (PREDICTIONS_FILE, ALIGNMENTS_FILE):
+        client.log_artifact(run_id, str(evaluation / name), "evaluation")
+    client.log_artifact(run_id, str(run.dead_letters))
+    client.log_artifact(run_id, str(_uri(finished["Trainer"], "model_run") / OUTCOME_FILE))
+    for picture in run.pictures:
+        client.log_artifact(run_id, str(picture), "alignments")
+
+
+def _uri(event: local.Finished, output: str) -> pathlib.Path:
+    (artifact,) = event.outputs[output]
+    return pathlib.Path(artifact.uri)

@@ -1,0 +1,77 @@
+"""Runs a pipeline in this process, one component after the other: TFX's LocalDagRunner with a report of each step."""
+
+from __future__ import annotations
+
+import time
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+
+from tfx.dsl.compiler import compiler, constants
+from tfx.orchestration import metadata, pipeline
+from tfx.orchestration.local import runner_utils
+from tfx.orchestration.portable import launcher, runtime_parameter_utils
+from tfx.types import Artifact, artifact_utils
+
+Outputs = Mapping[str, Sequence[Artifact]]
+
+
+class Finished(typing.NamedTuple):
+    """A component that is done."""
+
+    name: str
+    seconds: float
+    cached: bool
+    outputs: Outputs
+
+
+class Starting(typing.NamedTuple):
+    """A component that is about to run."""
+
+    name: str
+
+
+def run(graph: pipeline.Pipeline, pipeline_run_id: str) -> Iterator[Starting | Finished]:
+    """Run every component of the graph, and yield what happens as it happens.
+
+    Raises:
+        Exception: what a component raised; ML Metadata then holds it as failed, and nothing after it ran.
+    """
+    compiled = compiler.Compiler().compile(graph)
+    runtime_parameter_utils.substitute_runtime_parameter(
+        compiled, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: pipeline_run_id}
+    )
+    deployment = runner_utils.extract_local_deployment_config(compiled)
+    connection = metadata.Metadata(deployment.metadata_connection_config.sqlite)
+    for node in compiled.nodes:
+        name = node.pipeline_node.node_info.id
+        yield Starting(name)
+        began_s = time.monotonic()
+        info = launcher.Launcher(
+            pipeline_node=node.pipeline_node,
+            mlmd_connection=connection,
+            pipeline_info=compiled.pipeline_info,
+            pipeline_runtime_spec=compiled.runtime_spec,
+            executor_spec=runner_utils.extract_executor_spec(deployment, name),
+            custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, name),
+        ).launch()
+        outputs, cached = _outputs(connection, info.execution_id if info else None)
+        yield Finished(name, time.monotonic() - began_s, cached, outputs)
+
+
+def _outputs(connection: metadata.Metadata, execution_id: int | None) -> tuple[Outputs, bool]:
+    """The artifacts that an execution published, and whether they came from the cache."""
+    if execution_id is None:
+        return {}, False
+    with connection as handle:
+        (execution,) = handle.store.get_executions_by_id([execution_id])
+        cached = execution.last_known_state == execution.CACHED
+        events = handle.store.get_events_by_execution_ids([execution_id])
+        outputs: dict[str, list[Artifact]] = {}
+        for event in events:
+            if event.type not in (event.OUTPUT, event.DECLARED_OUTPUT):
+                continue
+            (artifact,) = handle.store.get_artifacts_by_id([event.artifact_id])
+            (kind,) = handle.store.get_artifact_types_by_id([artifact.type_id])
+            key = event.path.steps[0].key
+            outputs.setdefault(key, []).append(artifact_utils.deserialize_artifact(kind, artifact))
+    return outputs, cached

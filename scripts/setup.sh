@@ -1,0 +1,37 @@
+#!/bin/sh
+# Make .venv for this system: pick the stack (DECISIONS.md, "Two stacks"), then install it from the hashed lock.
+set -eu
+cd "$(dirname "$0")/.."
+
+glibc=$(getconf GNU_LIBC_VERSION | cut -d' ' -f2)
+if [ "$(printf '%s\n2.39\n' "$glibc" | sort -V | head -n1)" = 2.39 ]; then
+  stack="current: TFX 1.21, TensorFlow 2.21" versions="3.13 3.12 3.11"
+else
+  stack="glibc 2.36: TFX 1.16, TensorFlow 2.16" versions="3.10"
+fi
+
+find_python() {
+  for version in $versions; do
+    for python in "python$version" python3 "$HOME/.pyenv/versions/$version".*/bin/python; do
+      if "$python" -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$version')" 2>/dev/null; then
+        command -v "$python"
+        return
+      fi
+    done
+  done
+  echo "setup: glibc $glibc needs Python $versions (the first that is there), and none was found." >&2
+  echo "setup: install one, for example with pyenv, and run make again." >&2
+  return 1
+}
+
+python=$(find_python)
+echo "setup: glibc $glibc -> stack $stack, on $("$python" --version)"
+rm -rf .venv
+"$python" -m venv .venv
+# uv installs in half a minute what takes pip five; its own hash is in the lock, too.
+awk '/^[^ #]/ { ours = /^uv==/ } ours' requirements.lock > .venv/uv.lock
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.lock
+.venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes -r requirements.lock
+.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
+touch .venv/ready
+echo "setup: done; .venv/bin/fovea is the command"

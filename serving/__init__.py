@@ -1,0 +1,1 @@
+"""Export of SavedModels, the server that speaks TensorFlow Serving's APIs, and its client."""

@@ -1,0 +1,195 @@
+"""A trained model as one SavedModel: raw strings in; text, scores and attention out.
+
+Tokenisation, beam search and detokenisation are in the graph, so that any TensorFlow Serving client gets what
+`fovea predict` prints::
+
+    serving_default {text: ["fovea"]} -> {text: ["F OW V IY AH"], score: [-0.31]}
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import pathlib
+import typing
+from collections.abc import Callable, Sequence
+
+import annotated_types
+import tensorflow as tf
+import tensorflow_text
+
+from models import decoding
+from models.contract import DECODER_IDS, END, PAD, SOURCE, SOURCE_IDS, START, Seq2Seq
+from serving import signatures
+
+WARMUP_FILE = "tf_serving_warmup_requests"  # TensorFlow Serving looks for this name in assets.extra
+CARD_FILE = "fovea.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoding:
+    """The `decoding` section: how the exported model searches.
+
+    Attributes:
+        beam_size: hypotheses kept a row, and the number of answers of the signature `n_best`.
+        length_penalty: alpha of GNMT's length penalty (Wu 2016, eq. 14); 0 is none.
+        max_length_ratio: an answer has at most this many pieces for each piece of the source,
+        max_length_offset: and this many more.
+    """
+
+    __pydantic_config__: typing.ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    beam_size: typing.Annotated[int, annotated_types.Ge(1)] = 4
+    length_penalty: typing.Annotated[float, annotated_types.Ge(0)] = 0.6
+    max_length_ratio: typing.Annotated[float, annotated_types.Ge(0)] = 1.5
+    max_length_offset: typing.Annotated[int, annotated_types.Ge(1)] = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Card:
+    """What an exported model says of itself, in `assets.extra/fovea.json`.
+
+    Attributes:
+        name: the pipeline's name.
+        export_id: tells this export from every other.
+        token_unit: what `token_error_rate` counts for it, "word" or "character".
+    """
+
+    name: str
+    export_id: str
+    token_unit: str
+
+    @classmethod
+    def read(cls, saved_model: pathlib.Path) -> Card:
+        """Read the card of an exported model; FileNotFoundError where there is none."""
+        return cls(**json.loads((saved_model / "assets.extra" / CARD_FILE).read_text()))
+
+
+class ServedModel(tf.Module):
+    """What is saved: the transform graph, the Keras model and the decoding, side by side."""
+
+    def __init__(
+        self,
+        model: Seq2Seq,
+        source_ids: Callable[[tf.Tensor], tf.RaggedTensor],
+        source_pieces: bytes,
+        target_pieces: bytes,
+        settings: Decoding,
+    ) -> None:
+        """Args: the trained model; the transform graph, text [n] -> ids [n, source]; both SentencePiece models."""
+        super().__init__()
+        self._model = model
+        self._source_ids = source_ids
+        self._source_tokenizer = tensorflow_text.SentencepieceTokenizer(source_pieces)
+        self._target_tokenizer = tensorflow_text.SentencepieceTokenizer(target_pieces)
+        self._settings = settings
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=signatures.TEXT)])
+    def _search(self, text: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """text [n] -> source ids [n, source], pieces with END [n, beam, target], scores [n, beam]."""
+        ragged = self._source_ids(text)
+        source = tf.cast(ragged.to_tensor(PAD), tf.int32)
+        memory = self._model.encode(source)
+        lengths = tf.cast(ragged.row_lengths(), tf.float32)
+        limits = tf.cast(lengths * self._settings.max_length_ratio, tf.int32) + self._settings.max_length_offset
+        found = decoding.beam_search(
+            functools.partial(self._model.step, memory=memory),
+            self._model.start(memory),
+            batch_size=tf.shape(source)[0],
+            beam_size=self._settings.beam_size,
+            max_length=limits,
+            length_penalty=self._settings.length_penalty,
+        )
+        return source, found.tokens, found.scores
+
+    def _text(self, tokens: tf.Tensor) -> tf.Tensor:
+        """Pieces [..., target] -> strings [...]."""
+        flat = tf.reshape(tokens, [-1, tf.shape(tokens)[-1]])
+        words = tf.ragged.boolean_mask(flat, (flat != PAD) & (flat != END))
+        return tf.reshape(self._target_tokenizer.detokenize(words), tf.shape(tokens)[:-1])
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=signatures.TEXT)])
+    def best(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`serving_default`: the best answer of each row."""
+        _, tokens, scores = self._search(text)
+        return {signatures.TEXT: self._text(tokens[:, 0]), signatures.SCORE: scores[:, 0]}
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=signatures.TEXT)])
+    def n_best(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`n_best`: all hypotheses of the beam, best first."""
+        _, tokens, scores = self._search(text)
+        return {signatures.TEXT: self._text(tokens), signatures.SCORE: scores}
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=signatures.TEXT)])
+    def align(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`align`: the best answer and its attention, read by running the answer through the decoder once more."""
+        source, tokens, scores = self._search(text)
+        tokens = tokens[:, 0]
+        starts = tf.fill([tf.shape(tokens)[0], 1], START)
+        decoder_ids = tf.concat([starts, tokens[:, :-1]], axis=1)
+        decoded = self._model({SOURCE_IDS: source, DECODER_IDS: decoder_ids}, training=False)
+        return {
+            signatures.TEXT: self._text(tokens),
+            signatures.SCORE: scores[:, 0],
+            signatures.SOURCE_PIECES: _pieces(self._source_tokenizer, source),
+            signatures.TARGET_PIECES: _pieces(self._target_tokenizer, tokens),
+            signatures.ATTENTION: tf.cast(decoded.attention, tf.float32)
+            * tf.cast(tokens != PAD, tf.float32)[..., None],
+        }
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=signatures.EXAMPLES)])
+    def examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`examples`: the best answer for serialized tf.Examples, as the Evaluator has them."""
+        parsed = tf.io.parse_example(examples, {SOURCE: tf.io.FixedLenFeature([], tf.string)})
+        result: dict[str, tf.Tensor] = self.best(parsed[SOURCE])
+        return result
+
+
+def _pieces(tokenizer: tensorflow_text.SentencepieceTokenizer, ids: tf.Tensor) -> tf.Tensor:
+    """Ids [n, length] -> pieces [n, length], "" for PAD."""
+    return tf.where(ids == PAD, "", tokenizer.id_to_string(ids))
+
+
+def save(served: ServedModel, path: pathlib.Path, card: Card, warmup: Sequence[str]) -> None:
+    """Write the SavedModel with its card and its warm-up requests.
+
+    Args:
+        served: what to save.
+        path: a folder that is not there yet.
+        card: what it says of itself.
+        warmup: inputs that a model server runs through before it takes the first request.
+    """
+    tf.saved_model.save(
+        served,
+        str(path),
+        signatures={
+            signatures.SERVING_DEFAULT: served.best,
+            signatures.N_BEST: served.n_best,
+            signatures.ALIGN: served.align,
+            signatures.EXAMPLES: served.examples,
+        },
+    )
+    extra = path / "assets.extra"
+    extra.mkdir()
+    (extra / CARD_FILE).write_text(json.dumps(dataclasses.asdict(card), indent=2) + "\n")
+    with tf.io.TFRecordWriter(str(extra / WARMUP_FILE)) as writer:
+        for name in (signatures.SERVING_DEFAULT, signatures.N_BEST, signatures.ALIGN):
+            writer.write(_warmup_request(name, warmup))
+
+
+def _warmup_request(signature: str, texts: Sequence[str]) -> bytes:
+    """One PredictionLog, as TensorFlow Serving replays it. The empty model name stands for the model being loaded."""
+    from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+    request = predict_pb2.PredictRequest()
+    request.model_spec.signature_name = signature
+    request.inputs[signatures.TEXT].CopyFrom(tf.make_tensor_proto(list(texts), tf.string))
+    log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
+    return bytes(log.SerializeToString())
+
+
+def exported_versions(base_directory: pathlib.Path) -> list[pathlib.Path]:
+    """The complete versions that a model server would find there, oldest first."""
+    folders = [path for path in base_directory.glob("*") if path.name.isdigit() and (path / "saved_model.pb").exists()]
+    return sorted(folders, key=lambda path: int(path.name))

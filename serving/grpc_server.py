@@ -1,0 +1,122 @@
+"""The gRPC side: PredictionService and ModelService over a ServerCore. What is not registered here is UNIMPLEMENTED."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
+
+from serving.core import ServerCore
+from serving.errors import ServingError, Status, truncated
+from serving.predict import predict
+from serving.saved_model import NO_TIMEOUT
+from serving.signatures import SERVING_DEFAULT
+from serving.tensors import read_tensor, write_tensor
+
+MAX_MESSAGE_BYTES = 2**31 - 1
+MAX_DEADLINE_S = 365 * 24 * 3600
+CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+Method = Callable[[Any, int], Any]  # (request, timeout_ms) -> response
+
+
+class GrpcServer:
+    """Listens from `start` on; `address` is `host:port` or `unix:path`."""
+
+    def __init__(self, core: ServerCore, threads: int, as_content: bool) -> None:
+        self._core = core
+        self._as_content = as_content
+        options = [
+            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.so_reuseport", 0),  # a port that is taken is an error
+        ]
+        pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="grpc")
+        self._server = grpc.server(pool, options=options)
+        self._server.add_generic_rpc_handlers(self._handlers())
+
+    def start(self, addresses: list[str]) -> None:
+        """Open the ports; OSError names the one that cannot be opened."""
+        for address in addresses:
+            try:
+                opened = self._server.add_insecure_port(address)
+            except RuntimeError:
+                opened = 0
+            if not opened and not address.startswith("unix:"):
+                raise OSError(f"gRPC cannot listen on {address}: is the port taken?")
+        self._server.start()
+
+    def stop(self, grace_s: float) -> None:
+        """Refuse new calls and let those in flight finish."""
+        self._server.stop(grace_s).wait()
+
+    def _handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
+        services: dict[str, dict[str, tuple[Method, Any]]] = {
+            "tensorflow.serving.PredictionService": {
+                "Predict": (self._predict, predict_pb2.PredictRequest),
+                "GetModelMetadata": (
+                    lambda request, _: self._core.metadata(request),
+                    get_model_metadata_pb2.GetModelMetadataRequest,
+                ),
+            },
+            "tensorflow.serving.ModelService": {
+                "GetModelStatus": (
+                    lambda request, _: self._core.status(request),
+                    get_model_status_pb2.GetModelStatusRequest,
+                ),
+            },
+        }
+        return tuple(
+            grpc.method_handlers_generic_handler(
+                service, {name: _handler(method, request) for name, (method, request) in methods.items()}
+            )
+            for service, methods in services.items()
+        )
+
+    def _predict(self, request: predict_pb2.PredictRequest, timeout_ms: int) -> predict_pb2.PredictResponse:
+        if not request.HasField("model_spec"):
+            raise ServingError(Status.INVALID_ARGUMENT, "Missing ModelSpec")
+        spec = request.model_spec
+        with self._core.handle(spec) as handle:
+            outputs = predict(
+                handle.servable,
+                spec.signature_name,
+                request.inputs,
+                read_tensor,
+                list(request.output_filter),
+                timeout_ms,
+            )
+        response = predict_pb2.PredictResponse()
+        response.model_spec.name = spec.name
+        response.model_spec.signature_name = spec.signature_name or SERVING_DEFAULT
+        response.model_spec.version.value = handle.version
+        for name, array in outputs.items():
+            write_tensor(array, response.outputs[name], self._as_content)
+        return response
+
+
+def _handler(method: Method, request_class: Any) -> grpc.RpcMethodHandler:
+    def call(request: Any, context: grpc.ServicerContext) -> Any:
+        try:
+            return method(request, _timeout_ms(context.time_remaining()))
+        except ServingError as error:
+            context.abort(CODES[int(error.status)], truncated(error.message))
+        except Exception as error:  # a fault of the server: the caller hears of it, the log has the place
+            traceback.print_exc()
+            context.abort(grpc.StatusCode.INTERNAL, truncated(f"{type(error).__name__}: {error}"))
+
+    return grpc.unary_unary_rpc_method_handler(
+        call,
+        request_deserializer=request_class.FromString,
+        response_serializer=lambda message: message.SerializeToString(),
+    )
+
+
+def _timeout_ms(remaining_s: float | None) -> int:
+    if remaining_s is None or remaining_s > MAX_DEADLINE_S:  # gRPC says "no deadline" with infinity
+        return NO_TIMEOUT
+    return max(1, int(remaining_s * 1000))

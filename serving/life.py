@@ -1,0 +1,196 @@
+"""The life of a model's versions: loaded before the old one goes, unloaded after its last request.
+
+START -> LOADING -> AVAILABLE -> UNLOADING -> END       (a version that does not load: LOADING -> END, with its error)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Generic, Protocol, TypeVar
+
+import annotated_types
+
+from serving.errors import ServingError, Status
+from serving.versions import Action, Candidate, State, VersionState, next_action
+
+
+class Servable(Protocol):
+    """What a version is once it is loaded."""
+
+    def close(self) -> None:
+        """Free what it holds; no request uses it any more."""
+
+
+ServableT = TypeVar("ServableT", bound=Servable)
+
+
+@dataclasses.dataclass(frozen=True)
+class Retries:
+    """How often a version that does not load is tried again, and after how long."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    count: Annotated[int, annotated_types.Ge(0)] = 5
+    interval_s: Annotated[float, annotated_types.Ge(0)] = 60.0
+
+
+@dataclasses.dataclass
+class _Version(Generic[ServableT]):
+    number: int
+    path: str
+    wanted: bool = True
+    state: State = State.START
+    error: ServingError | None = None
+    servable: ServableT | None = None
+    handles: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Handle(Generic[ServableT]):
+    """A version that stays loaded while it is held."""
+
+    version: int
+    servable: ServableT
+
+
+class ModelVersions(Generic[ServableT]):
+    """The versions of one model; `load` makes a servable of a version's path, or raises ServingError."""
+
+    def __init__(self, name: str, load: Callable[[str], ServableT], retries: Retries) -> None:
+        self.name = name
+        self._load_path = load
+        self._retries = retries
+        self._versions: dict[int, _Version[ServableT]] = {}
+        self._changed = threading.Condition()
+        self._closed = False
+        self._worker = threading.Thread(target=self._work, name=f"versions of {name}", daemon=True)
+        self._worker.start()
+
+    def want(self, paths: Mapping[int, str]) -> None:
+        """From now on these versions, and no others: {2: "/models/m/2"}."""
+        with self._changed:
+            for version in self._versions.values():
+                version.wanted = version.wanted and version.number in paths
+                if version.state is State.START and not version.wanted:
+                    version.state = State.END
+            for number, path in paths.items():
+                known = self._versions.get(number)
+                if known is None or (known.state is State.END and not known.wanted):
+                    self._versions[number] = _Version(number, path)
+                elif known.state in (State.START, State.LOADING, State.AVAILABLE):
+                    known.wanted = True
+            self._changed.notify_all()
+
+    def states(self) -> list[VersionState]:
+        """Every version that ever was wanted, newest first."""
+        with self._changed:
+            versions = sorted(self._versions.values(), key=lambda version: -version.number)
+            return [VersionState(version.number, version.state, version.error) for version in versions]
+
+    @contextlib.contextmanager
+    def handle(self, number: int | None = None) -> Iterator[Handle[ServableT]]:
+        """Hold a version (None: the highest that is available); NOT_FOUND if it is not available."""
+        with self._changed:
+            available = {n: v for n, v in self._versions.items() if v.state is State.AVAILABLE}
+            if not available or (number is not None and number not in available):
+                request = f"Latest({self.name})" if number is None else f"Specific({self.name}, {number})"
+                raise ServingError(Status.NOT_FOUND, f"Servable not found for request: {request}")
+            version = available[max(available) if number is None else number]
+            version.handles += 1
+        try:
+            assert version.servable is not None
+            yield Handle(version.number, version.servable)
+        finally:
+            with self._changed:
+                version.handles -= 1
+                self._changed.notify_all()
+
+    def wait_available(self, stop: Callable[[], bool]) -> bool:
+        """Block until a version serves (True) or `stop()` (False); the error of the version that broke instead."""
+        with self._changed:
+            while not stop():
+                states = self.states()
+                if any(version.state is State.AVAILABLE for version in states):
+                    return True
+                for version in states:
+                    if version.error is not None:
+                        raise version.error
+                self._changed.wait(timeout=0.2)  # a signal handler cannot take this lock to wake us
+        return False
+
+    def close(self) -> None:
+        """Unload everything, each version after its last request."""
+        self.want({})
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._worker.join()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                while (action := self._next()) is None:
+                    if self._closed:
+                        return
+                    self._changed.wait()
+                version = self._versions[action[1]]
+                version.state = State.LOADING if action[0] is Action.LOAD else State.UNLOADING
+            if action[0] is Action.LOAD:
+                self._load(version)
+            elif self._closed:
+                self._unload(version)
+            else:  # beside the worker, so that a long request does not hold up the next version
+                threading.Thread(target=self._unload, args=[version], daemon=True).start()
+
+    def _next(self) -> tuple[Action, int] | None:
+        return next_action(Candidate(v.number, v.state, v.wanted) for v in self._versions.values())
+
+    def _load(self, version: _Version[ServableT]) -> None:
+        started = time.monotonic()
+        for attempt in range(self._retries.count + 1):
+            try:
+                servable = self._load_path(version.path)
+            except ServingError as error:
+                log(f"model {self.name} version {version.number} failed to load: {error}")
+                failure = error
+            else:
+                log(f"model {self.name} version {version.number} loaded in {time.monotonic() - started:.1f} s")
+                self._set(version, State.AVAILABLE, servable=servable)
+                return
+            if attempt == self._retries.count or not self._wait_to_retry(version):
+                break
+        self._set(version, State.END, error=failure)
+
+    def _wait_to_retry(self, version: _Version[ServableT]) -> bool:
+        with self._changed:
+            self._changed.wait_for(lambda: not version.wanted, timeout=self._retries.interval_s)
+            return version.wanted
+
+    def _unload(self, version: _Version[ServableT]) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: version.handles == 0)
+        if version.servable is not None:
+            version.servable.close()
+        self._set(version, State.END)
+        log(f"model {self.name} version {version.number} unloaded")
+
+    def _set(
+        self,
+        version: _Version[ServableT],
+        state: State,
+        servable: ServableT | None = None,
+        error: ServingError | None = None,
+    ) -> None:
+        with self._changed:
+            version.state, version.servable, version.error = state, servable, error
+            self._changed.notify_all()
+
+
+def log(message: str) -> None:
+    """A line for whoever runs the server."""
+    print(f"serving: {message}", file=sys.stderr, flush=True)

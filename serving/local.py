@@ -1,0 +1,31 @@
+"""A SavedModel in this process, behind the same `predict` as the client of a server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_text  # noqa: F401  its ops are in the graph
+
+
+class LocalModel:
+    """An exported model, loaded.
+
+    ``LocalModel(path).predict("serving_default", {"text": ["fovea"]})`` -> ``{"text": array(["F OW V IY AH"]), ...}``
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._loaded = tf.saved_model.load(os.fspath(path))
+
+    def predict(self, signature: str, inputs: Mapping[str, Sequence[str]]) -> dict[str, np.ndarray]:
+        """Run a signature; strings go in and come out as str."""
+        outputs = self._loaded.signatures[signature](**{name: tf.constant(list(v)) for name, v in inputs.items()})
+        return {name: _decoded(value.numpy()) for name, value in outputs.items()}
+
+
+def _decoded(array: np.ndarray) -> np.ndarray:
+    if array.dtype != object:
+        return array
+    return np.array([value.decode() for value in array.ravel()], dtype=object).reshape(array.shape)

@@ -1,0 +1,101 @@
+"""Predict: which tensors a request feeds and fetches. One place for the rules, whichever API the request came by.
+
+`{"text": [b"ab"]}` on the signature `text:0 -> {text: out:0, score: out:1}` -> `{"text": [b"AB"], "score": [0.5]}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from tensorflow.core.protobuf import meta_graph_pb2
+
+from serving.errors import ServingError, Status
+from serving.saved_model import NO_TIMEOUT, SavedModel
+from serving.signatures import SERVING_DEFAULT
+from serving.tensors import read_tensor
+
+Array = np.ndarray[Any, Any]
+Tensor = TypeVar("Tensor")
+
+
+def predict(
+    model: SavedModel,
+    signature_name: str,
+    inputs: Mapping[str, Tensor],
+    read: Callable[[Tensor], Array],
+    output_filter: Sequence[str] = (),
+    timeout_ms: int = NO_TIMEOUT,
+) -> dict[str, Array]:
+    """Run a signature; `read` makes an array of an input, or raises ValueError."""
+    signature = _signature(model, signature_name)
+    _check_number_of_inputs(signature, inputs)
+    feeds = _feeds(signature, inputs, read)
+    fetches = _fetches(signature, output_filter)
+    return dict(zip(fetches, model.run(feeds, list(fetches.values()), timeout_ms), strict=True))
+
+
+def _signature(model: SavedModel, name: str) -> meta_graph_pb2.SignatureDef:
+    signature = model.signatures.get(name or SERVING_DEFAULT)
+    if signature is None:
+        message = f'Serving signature key "{name or SERVING_DEFAULT}" not found.'
+        raise ServingError(Status.FAILED_PRECONDITION, message)
+    return signature
+
+
+def _check_number_of_inputs(signature: meta_graph_pb2.SignatureDef, inputs: Mapping[str, Any]) -> None:
+    sent, known = set(inputs), set(signature.inputs)
+    if len(sent) > len(known) or (len(sent) < len(known) and not signature.defaults):
+        message = (
+            f"input size does not match signature: {len(sent)}!={len(known)}"
+            f" len({_braced(sent)}) != len({_braced(known)})."
+            f" Sent extra: {_braced(sent - known)}. Missing but required: {_braced(known - sent)}."
+        )
+        raise ServingError(Status.INVALID_ARGUMENT, message)
+
+
+def _feeds(
+    signature: meta_graph_pb2.SignatureDef, inputs: Mapping[str, Tensor], read: Callable[[Tensor], Array]
+) -> dict[str, Array]:
+    feeds = {}
+    for alias in sorted(signature.inputs):
+        feed_name = signature.inputs[alias].name
+        if alias not in inputs and alias not in signature.defaults:
+            message = (
+                f"Signature input alias: {alias}(feed name: {feed_name}) not found in request and no default value"
+                f" provided. Inputs expected to be in the request {_braced(inputs)}, or default input alias set:"
+                f" {','.join(sorted(signature.defaults))}"
+            )
+            raise ServingError(Status.INVALID_ARGUMENT, message)
+        try:
+            feeds[feed_name] = read(inputs[alias]) if alias in inputs else read_tensor(signature.defaults[alias])
+        except ValueError as error:
+            raise ServingError(Status.INVALID_ARGUMENT, f"tensor parsing error: {alias}") from error
+    if unused := set(inputs) - set(signature.inputs):
+        used = ",".join(sorted(set(inputs) - unused))
+        message = (
+            f"Inputs contains invalid name. Used request inputs: {used}, request input: {','.join(sorted(inputs))}"
+        )
+        raise ServingError(Status.INVALID_ARGUMENT, message)
+    return feeds
+
+
+def _fetches(signature: meta_graph_pb2.SignatureDef, output_filter: Sequence[str]) -> dict[str, str]:
+    """Output name -> tensor name, of the outputs that are asked for (none: of all)."""
+    fetches: dict[str, str] = {}
+    for alias in output_filter or sorted(signature.outputs):
+        if alias not in signature.outputs:
+            message = (
+                f"output tensor alias not found in signature: {alias}"
+                f" Outputs expected to be in the set {_braced(signature.outputs)}."
+            )
+            raise ServingError(Status.INVALID_ARGUMENT, message)
+        if alias in fetches:
+            raise ServingError(Status.INVALID_ARGUMENT, f"duplicate output tensor alias: {alias}")
+        fetches[alias] = signature.outputs[alias].name
+    return fetches
+
+
+def _braced(names: Iterable[str]) -> str:
+    return "{" + ",".join(sorted(names)) + "}"

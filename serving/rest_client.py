@@ -1,0 +1,133 @@
+"""Predict over REST, with the standard library's HTTP."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import threading
+import urllib.parse
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from serving.client import BYTES_SUFFIX, Client
+from serving.errors import ServingError, Status, status_of_http
+
+STRING = "DT_STRING"
+NUMPY_TYPES = {
+    "DT_FLOAT": np.float32,
+    "DT_DOUBLE": np.float64,
+    "DT_INT8": np.int8,
+    "DT_INT16": np.int16,
+    "DT_INT32": np.int32,
+    "DT_INT64": np.int64,
+    "DT_UINT8": np.uint8,
+    "DT_UINT32": np.uint32,
+    "DT_UINT64": np.uint64,
+    "DT_BOOL": np.bool_,
+}
+
+
+class RestClient(Client):
+    """A client of `http://host:port`; it keeps a connection for each thread."""
+
+    def __init__(self, address: str, model: str, version: int | None, timeout_s: float) -> None:
+        self._url = urllib.parse.urlsplit(address)
+        if not self._url.hostname:
+            raise ValueError(f"{address} names no host; expected http://host:port")
+        version_path = "" if version is None else f"/versions/{version}"
+        self._path = f"{self._url.path.rstrip('/')}/v1/models/{urllib.parse.quote(model, safe='')}{version_path}"
+        self._timeout_s = timeout_s
+        self._local = threading.local()
+        self._connections: list[http.client.HTTPConnection] = []
+        self._outputs: dict[str, dict[str, str]] = {}  # signature -> output -> its type, such as DT_FLOAT
+
+    def predict(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Client.predict`."""
+        values = {name: _to_json(value) for name, value in inputs.items()}
+        answer = self._call("POST", ":predict", {"signature_name": signature, "inputs": values})["outputs"]
+        types = self._output_types(signature)
+        outputs = answer if isinstance(answer, dict) and len(types) > 1 else {next(iter(types)): answer}
+        return {name: _to_python(name, value, types.get(name)) for name, value in outputs.items()}
+
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        for connection in self._connections:
+            connection.close()
+
+    def _output_types(self, signature: str) -> dict[str, str]:
+        """From the metadata, asked once: a lone output comes without its name, and JSON has one type of number."""
+        if signature not in self._outputs:
+            metadata = self._call("GET", "/metadata")
+            signatures = metadata["metadata"]["signature_def"]["signature_def"]
+            outputs = signatures[signature or "serving_default"]["outputs"]
+            self._outputs[signature] = {name: info["dtype"] for name, info in outputs.items()}
+        return self._outputs[signature]
+
+    def _call(self, method: str, suffix: str, document: Any = None) -> Any:
+        body = None if document is None else json.dumps(document).encode()
+        try:
+            status, content = self._request(method, self._path + suffix, body)
+        except TimeoutError as error:
+            raise ServingError(Status.DEADLINE_EXCEEDED, f"no answer in {self._timeout_s} s") from error
+        except (OSError, http.client.HTTPException) as error:
+            raise ServingError(Status.UNAVAILABLE, f"{self._url.netloc}: {error}") from error
+        try:
+            answer = json.loads(content.decode("utf-8", "surrogateescape"))
+        except ValueError as error:
+            message = f"{method} {self._path}{suffix} answered {status} and no JSON: {content[:200]!r}"
+            raise ServingError(Status.UNKNOWN, message) from error
+        if status != http.client.OK:
+            raise ServingError(status_of_http(status), answer.get("error", content.decode("utf-8", "replace")))
+        return answer
+
+    def _request(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+        connection, is_new = self._connection()
+        headers = {"Content-Type": "application/json"}
+        try:
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+        except (http.client.RemoteDisconnected, ConnectionError):
+            connection.close()
+            if is_new:
+                raise
+            connection.request(method, path, body, headers)  # it had been idle for too long: http.client reconnects
+            response = connection.getresponse()
+        except BaseException:
+            connection.close()  # half a conversation is of no use to the next call
+            raise
+        return response.status, response.read()
+
+    def _connection(self) -> tuple[http.client.HTTPConnection, bool]:
+        if not hasattr(self._local, "connection"):
+            kind = http.client.HTTPSConnection if self._url.scheme == "https" else http.client.HTTPConnection
+            assert self._url.hostname is not None
+            self._local.connection = kind(self._url.hostname, self._url.port, timeout=self._timeout_s)
+            self._connections.append(self._local.connection)
+        connection: http.client.HTTPConnection = self._local.connection
+        return connection, connection.sock is None
+
+
+def _to_json(value: Any) -> Any:
+    """Lists as they are, arrays as lists, bytes as {"b64": ...}."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_to_json(item) for item in value]
+    if isinstance(value, bytes):
+        return {"b64": base64.b64encode(value).decode("ascii")}
+    return value
+
+
+def _to_python(name: str, value: Any, kind: str | None) -> Any:
+    if kind == STRING:
+        return _decoded(value) if name.endswith(BYTES_SUFFIX) else value
+    return np.asarray(value, NUMPY_TYPES.get(kind or ""))
+
+
+def _decoded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_decoded(item) for item in value]
+    return base64.b64decode(value["b64"])

@@ -1,0 +1,88 @@
+"""The HTTP server below the REST API: uvicorn for connections, keep-alive and draining, a thread pool for the work."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import errno
+import socket
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import uvicorn
+
+from serving.rest import RestApi
+
+KEEP_ALIVE_S = 120
+
+Message = dict[str, Any]
+
+
+class RestServer:
+    """Listens from `start` on, in a thread of its own."""
+
+    def __init__(self, api: RestApi, threads: int, drain_timeout_s: int) -> None:
+        self._api = api
+        self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="rest")
+        config = uvicorn.Config(
+            self._app,
+            interface="asgi3",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            ws="none",
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=drain_timeout_s,
+            server_header=False,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread: threading.Thread | None = None
+
+    def start(self, port: int) -> None:
+        """Open the port, of IPv6 and IPv4; OSError names it if it cannot be opened."""
+        listener = _listen(port)
+        self._thread = threading.Thread(target=self._server.run, args=[[listener]], name="rest", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Accept nothing new, let the requests in flight finish, close idle connections."""
+        self._server.should_exit = True
+        if self._thread is not None:
+            self._thread.join()
+        self._pool.shutdown()
+
+    async def _app(
+        self,
+        scope: Message,
+        receive: Callable[[], Awaitable[Message]],
+        send: Callable[[Message], Awaitable[None]],
+    ) -> None:
+        body, more = bytearray(), True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        path = (scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")).decode("latin-1")
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        loop = asyncio.get_running_loop()
+        response = await loop.run_in_executor(self._pool, self._api.answer, scope["method"], path, headers, bytes(body))
+        fields = {**response.headers, "Content-Length": str(len(response.body))}
+        names = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields.items()]
+        await send({"type": "http.response.start", "status": response.status, "headers": names})
+        await send({"type": "http.response.body", "body": response.body})
+
+
+def _listen(port: int) -> socket.socket:
+    try:
+        if socket.has_dualstack_ipv6():
+            return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=2048)
+    except OSError as error:  # a kernel may know IPv6 and yet have no address of it
+        if error.errno == errno.EADDRINUSE:
+            raise OSError(f"REST cannot listen on port {port}: is it taken?") from error
+    try:
+        return socket.create_server(("0.0.0.0", port), backlog=2048)
+    except OSError as error:
+        raise OSError(f"REST cannot listen on port {port}: {error.strerror}") from error

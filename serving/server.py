@@ -1,0 +1,128 @@
+"""The model server: TensorFlow Serving's APIs and flags where there is no container engine.
+
+`python -m serving.server --port 8500 --rest_api_port 8501 --model_name m --model_base_path /models/m` serves the
+highest version under `/models/m`. Exit 0: told to stop (SIGTERM, SIGINT); 1: the model does not load, or a port is
+taken; 2: wrong flags.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from serving.errors import ServingError
+from serving.flags import Flags, parse
+from serving.life import ModelVersions, Retries, log
+from serving.versions import latest
+
+if TYPE_CHECKING:
+    from serving.core import ServerCore
+    from serving.saved_model import SavedModel
+
+DRAIN_TIMEOUT_S = 30  # how long requests in flight may take after SIGTERM
+
+
+def main(argv: list[str]) -> int:
+    """Serve until a signal; `argv` are the flags, without the program's name."""
+    try:
+        flags, ignored = parse(argv)
+    except SystemExit as exit_:
+        return int(exit_.code or 0)
+    stop = threading.Event()
+    if threading.current_thread() is threading.main_thread():
+        for signal_number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signal_number, lambda *_: stop.set())
+    return serve(flags, ignored, stop)
+
+
+def serve(flags: Flags, ignored: list[str], stop: threading.Event) -> int:
+    """Load, listen, and drain when `stop` is set."""
+    _silence_imports()
+    import tensorflow as tf
+
+    from serving.core import BasePathPoller, ServerCore
+
+    tf.get_logger().setLevel("ERROR")  # the loader of sessions is deprecated, and what TensorFlow Serving does
+    for name in ignored:
+        log(f"--{name} has no effect on this server")
+    started = time.monotonic()
+    retries = Retries(flags.max_num_load_retries, flags.load_retry_interval_micros / 1e6)
+    model = ModelVersions(flags.model_name, _loader(flags), retries)
+    core = ServerCore([model])
+    poller = BasePathPoller(
+        model, os.path.abspath(flags.model_base_path), latest(), flags.file_system_poll_wait_seconds
+    )
+    poller.start()
+    try:
+        if core.wait_available(stop.is_set):
+            return _listen_and_drain(flags, core, stop, started)
+        return 0
+    except (ServingError, OSError) as error:
+        log(f"failed to start: {error}")
+        return 1
+    finally:
+        poller.stop()
+        core.close()
+
+
+def _silence_imports() -> None:
+    """Before TensorFlow, whose libraries greet with what no one can act on; its errors are raised, not only logged."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    warnings.filterwarnings("ignore", category=FutureWarning, module="google")
+
+
+def _loader(flags: Flags) -> Callable[[str], SavedModel]:
+    from serving.saved_model import SavedModel, Threads, serving_error
+    from serving.warmup import warm_up
+
+    intra_op = flags.tensorflow_session_parallelism or flags.tensorflow_intra_op_parallelism
+    inter_op = flags.tensorflow_session_parallelism or flags.tensorflow_inter_op_parallelism
+
+    def load(path: str) -> SavedModel:
+        model = SavedModel(path, flags.saved_model_tags.split(","), Threads(intra_op, inter_op))
+        try:
+            if flags.enable_model_warmup:
+                warm_up(model, path, flags.num_request_iterations_for_warmup)
+        except Exception as error:
+            model.close()
+            raise serving_error(error) from error
+        return model
+
+    return load
+
+
+def _listen_and_drain(flags: Flags, core: ServerCore, stop: threading.Event, started: float) -> int:
+    from serving.grpc_server import GrpcServer
+    from serving.rest import RestApi
+    from serving.rest_server import RestServer
+
+    addresses = [f"0.0.0.0:{flags.port}"] if flags.port else []
+    addresses += [f"unix:{flags.grpc_socket_path}"] if flags.grpc_socket_path else []
+    grpc_server = GrpcServer(core, flags.grpc_max_threads, flags.enable_serialization_as_tensor_content)
+    api = RestApi(core, flags.rest_api_timeout_in_ms, flags.rest_api_enable_cors_support)
+    rest_server = RestServer(api, flags.rest_api_num_threads, DRAIN_TIMEOUT_S)
+    grpc_server.start(addresses)
+    if flags.rest_api_port:
+        rest_server.start(flags.rest_api_port)
+        addresses.append(f"http://0.0.0.0:{flags.rest_api_port}")
+    log(f"ready on {', '.join(addresses)} after {time.monotonic() - started:.1f} s")
+    stop.wait()
+    log("stopping: requests in flight finish first")
+    draining = threading.Thread(target=rest_server.stop)
+    draining.start()
+    grpc_server.stop(DRAIN_TIMEOUT_S)
+    draining.join()
+    return 0
+
+
+if __name__ == "__main__":
+    status = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # everything is closed: TensorFlow's own clean-up takes seconds, and is known to crash

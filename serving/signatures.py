@@ -1,0 +1,12 @@
+"""The signatures of an exported model, and the names of their tensors."""
+
+SERVING_DEFAULT = "serving_default"  # {text: string [n]} -> {text: string [n], score: float32 [n]}
+N_BEST = "n_best"  # {text: string [n]} -> {text: string [n, beam], score: float32 [n, beam]}, best first
+ALIGN = "align"  # {text} -> {text, score, source_pieces [n, source], target_pieces [n, target], attention [n, target, source]}
+EXAMPLES = "examples"  # {examples: string [n], serialized tf.Example} -> {text, score}: what TFMA calls
+
+TEXT = "text"
+SCORE = "score"
+SOURCE_PIECES = "source_pieces"
+TARGET_PIECES = "target_pieces"
+ATTENTION = "attention"

@@ -1,0 +1,52 @@
+"""Warm-up: a new version answers the requests that its export brought along before it answers anybody else's."""
+
+from __future__ import annotations
+
+import os
+
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+from serving.errors import ServingError, Status
+from serving.life import log
+from serving.predict import predict
+from serving.saved_model import SavedModel, serving_error
+from serving.tensors import read_tensor
+
+REQUESTS = os.path.join("assets.extra", "tf_serving_warmup_requests")  # a TFRecord of PredictionLog
+MAX_RECORDS = 1000
+
+
+def warm_up(model: SavedModel, path: str, iterations: int = 1) -> None:
+    """Replay the requests of the version at `path`, if it has any; any failure fails the load."""
+    requests_path = os.path.join(path, REQUESTS)
+    if not os.path.exists(requests_path):
+        return
+    try:
+        for index, record in enumerate(tf.compat.v1.io.tf_record_iterator(requests_path)):
+            if index >= MAX_RECORDS:
+                message = f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {requests_path}"
+                raise ServingError(Status.INVALID_ARGUMENT, message)
+            for _ in range(iterations):
+                _replay(model, record, requests_path)
+    except tf.errors.DataLossError as error:
+        message = f"{error.message}. Please verify your warmup data is in TFRecord format."
+        raise ServingError(Status.DATA_LOSS, message) from error
+    except tf.errors.OpError as error:
+        raise serving_error(error) from error
+
+
+def _replay(model: SavedModel, record: bytes, requests_path: str) -> None:
+    try:
+        logged = prediction_log_pb2.PredictionLog.FromString(record)
+    except Exception as error:  # DecodeError, whose class depends on protobuf's implementation
+        message = f"Failed to parse warmup record: {record!r} from {requests_path}"
+        raise ServingError(Status.INVALID_ARGUMENT, message) from error
+    kind = logged.WhichOneof("log_type")
+    if kind == "predict_log":
+        request: predict_pb2.PredictRequest = logged.predict_log.request
+        predict(model, request.model_spec.signature_name, request.inputs, read_tensor, list(request.output_filter))
+    elif kind == "session_run_log":
+        raise ServingError(Status.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind}")
+    else:
+        log(f"the warm-up request {kind} of {requests_path} is skipped: this server answers Predict")

@@ -1,0 +1,78 @@
+"""Metrics: by hand, against their libraries, and sums that do not care how rows are grouped."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import sacrebleu
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components import metrics
+
+words = st.lists(st.sampled_from(["AE", "K", "T", "AH", "S"]), min_size=1, max_size=7).map(" ".join)
+rows = st.lists(st.tuples(st.lists(words, min_size=1, max_size=3), words), min_size=1, max_size=11)
+
+
+def one(name: str, references: list[str], prediction: str, unit: str = "word") -> float:
+    return metrics.evaluate([name], [(references, prediction)], unit)[name]
+
+
+def test_an_answer_is_right_if_it_is_any_reference() -> None:
+    assert one("sequence_error_rate", ["K AE T", "K AH T"], "K AH T") == 0
+    assert one("sequence_accuracy", ["K AE T"], "K AE") == 0
+    assert one("sequence_error_rate", ["K AE T"], "K AE") == 1
+
+
+@pytest.mark.parametrize(
+    ("references", "prediction", "expected"),
+    [
+        (["K AE T"], "K AE T", 0),
+        (["K AE T"], "", 1),
+        (["K AE T"], "K AH", 2 / 3),
+        (["K AE T", "K AH"], "K AH", 0),
+        (["K AE T S", "K AE"], "K AE T", 1 / 4),  # both one edit away: the longer one counts
+    ],
+)
+def test_token_error_rate_by_hand(references: list[str], prediction: str, expected: float) -> None:
+    assert one("token_error_rate", references, prediction) == pytest.approx(expected)
+
+
+def test_token_unit() -> None:
+    assert one("token_error_rate", ["kat"], "kut", "character") == pytest.approx(1 / 3)
+    assert one("character_error_rate", ["kat"], "kut") == pytest.approx(1 / 3)
+    assert one("word_error_rate", ["kat"], "kut") == 1
+
+
+@given(st.lists(st.integers(0, 3), max_size=7), st.lists(st.integers(0, 3), max_size=7))
+def test_edit_distance_is_a_distance(left: list[int], right: list[int]) -> None:
+    distance = metrics.edit_distance(left, right)  # type: ignore[arg-type]
+    assert distance == metrics.edit_distance(right, left)  # type: ignore[arg-type]
+    assert abs(len(left) - len(right)) <= distance <= max(len(left), len(right))
+    assert (distance == 0) == (left == right)
+
+
+@given(rows)
+def test_corpus_metrics_are_sacrebleus(rows: list[tuple[list[str], str]]) -> None:
+    predictions = [prediction for _, prediction in rows]
+    width = max(len(references) for references, _ in rows)
+    streams = [[references[n] if n < len(references) else None for references, _ in rows] for n in range(width)]
+    ours = metrics.evaluate(["bleu", "chrf", "ter"], rows)
+    assert ours["bleu"] == pytest.approx(sacrebleu.corpus_bleu(predictions, streams).score)
+    assert ours["chrf"] == pytest.approx(sacrebleu.corpus_chrf(predictions, streams).score)
+    assert ours["ter"] == pytest.approx(sacrebleu.corpus_ter(predictions, streams).score)
+
+
+@given(rows, st.integers(0, 11))
+def test_statistics_add_up_in_any_grouping(rows: list[tuple[list[str], str]], cut: int) -> None:
+    for name in metrics.NAMES:
+        metric = metrics.find(name)
+        statistics = [metric.statistics(references, prediction) for references, prediction in rows]
+        whole = np.sum(statistics, axis=0)
+        parts = np.sum([np.sum(part, axis=0) for part in (statistics[:cut], statistics[cut:]) if part], axis=0)
+        assert metric.score(whole) == pytest.approx(metric.score(parts), nan_ok=True)
+
+
+def test_an_unknown_metric_is_named() -> None:
+    with pytest.raises(ValueError, match="metric 'wer' is not known; known are sequence_accuracy, "):
+        metrics.find("wer")

@@ -1,0 +1,268 @@
+"""What every model family promises, checked for every family and for each of its shapes below."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models import zoo
+from models.contract import DECODER_IDS, END, PAD, SOURCE_IDS, START, Seq2Seq
+from models.decoding import Hypotheses, beam_search
+from models.losses import label_smoothed_cross_entropy
+
+# The shapes in which a family is checked: between them every choice that its config has.
+CONFIGS: dict[str, list[dict[str, Any]]] = {
+    "rnn": [
+        {"attend": "after", "attention": "general"},
+        {"attend": "after", "attention": "additive", "cell": "lstm", "encoder_layers": 2, "decoder_layers": 2},
+        {"attend": "before", "attention": "concat"},
+        {"attend": "before", "attention": "dot", "cell": "lstm", "encoder_layers": 2, "decoder_layers": 3},
+    ],
+}
+SMALL = {"rnn": {"units": 22, "embedding": 13}}
+SOURCE_VOCABULARY, TARGET_VOCABULARY = 17, 19
+BATCH, SOURCE, TARGET = 3, 7, 5
+EVERY = [
+    pytest.param(family, options, id=f"{family}-{'-'.join(str(value) for value in options.values())}")
+    for family, shapes in CONFIGS.items()
+    for options in shapes
+]
+
+
+def test_every_family_is_checked() -> None:
+    assert sorted(CONFIGS) == zoo.families(), "a family of models/zoo has no entry in CONFIGS, or the reverse"
+
+
+def build(family: str, options: dict[str, Any], **more: Any) -> Seq2Seq:
+    module = zoo.load(family)
+    return module.build(module.Config(**SMALL[family], **options, **more), SOURCE_VOCABULARY, TARGET_VOCABULARY)
+
+
+def ids(rng: np.random.Generator, length: int, vocabulary: int, shortest: int = 2) -> np.ndarray:
+    """Pieces, END, PAD: int32 [batch, length]; the first row is as long as can be."""
+    rows = rng.integers(END + 1, vocabulary, (BATCH, length))
+    ends = np.concatenate([[length], rng.integers(shortest, length + 1, BATCH - 1)])[:, None] - 1
+    return np.where(np.arange(length) < ends, rows, np.where(np.arange(length) == ends, END, PAD)).astype(np.int32)
+
+
+def batch(seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    rng = np.random.default_rng(seed)
+    source, target = ids(rng, SOURCE, SOURCE_VOCABULARY), ids(rng, TARGET, TARGET_VOCABULARY)
+    decoder = np.concatenate([np.full((BATCH, 1), START, np.int32), target[:, :-1]], axis=1)
+    return {SOURCE_IDS: source, DECODER_IDS: np.where(decoder == END, PAD, decoder)}, target
+
+
+def decode(model: Seq2Seq, source_ids: tf.Tensor, beam_size: int = 3) -> Hypotheses:
+    memory = model.encode(source_ids)
+    return beam_search(
+        lambda tokens, state: model.step(tokens, state, memory),
+        model.start(memory),
+        batch_size=tf.shape(source_ids)[0],
+        beam_size=beam_size,
+        max_length=TARGET,
+        length_penalty=0.6,
+    )
+
+
+class Trainer:
+    """A training step in a graph, for shapes that are not known before."""
+
+    def __init__(self, model: Seq2Seq, learning_rate: float = 0.02, jit_compile: bool = False) -> None:
+        self.model = model
+        self.optimizer = keras.optimizers.Adam(learning_rate)
+        self.optimizer.build(model.trainable_variables)
+        spec = tf.TensorSpec([None, None], tf.int32)
+        self.step = tf.function(self._step, input_signature=[spec] * 3, autograph=False, jit_compile=jit_compile)
+
+    def _step(self, source: tf.Tensor, decoder: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        with tf.GradientTape() as tape:
+            logits = self.model({SOURCE_IDS: source, DECODER_IDS: decoder}, training=True).logits
+            loss, pieces = label_smoothed_cross_entropy(target, logits, 0.0)
+            loss /= pieces
+        gradients = tape.gradient(loss, self.model.trainable_variables)
+        self.optimizer.apply_gradients(zip(gradients, self.model.trainable_variables, strict=True))
+        return loss, [tf.convert_to_tensor(gradient) for gradient in gradients]
+
+    def fit(self, steps: int) -> float:
+        inputs, target = batch()
+        losses = [self.step(inputs[SOURCE_IDS], inputs[DECODER_IDS], target)[0] for _ in range(steps)]
+        return float(losses[-1])
+
+
+@pytest.fixture
+def mixed_bfloat16() -> Iterator[None]:
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    yield
+    keras.config.set_dtype_policy(policy)
+
+
+@pytest.mark.parametrize(("family", "options"), EVERY)
+def test_what_a_batch_gives(family: str, options: dict[str, Any]) -> None:
+    inputs, _ = batch()
+    logits, attention = build(family, options)(inputs)
+    assert (logits.shape, logits.dtype) == ((BATCH, TARGET, TARGET_VOCABULARY), tf.float32)
+    assert (attention.shape, attention.dtype) == ((BATCH, TARGET, SOURCE), tf.float32)
+    np.testing.assert_allclose(tf.reduce_sum(attention, axis=-1), np.ones((BATCH, TARGET)), atol=1e-5)
+    padding = np.broadcast_to((inputs[SOURCE_IDS] == PAD)[:, None], attention.shape)
+    assert not attention.numpy()[padding].any()
+
+
+@pytest.mark.parametrize(("family", "options"), EVERY)
+def test_it_learns_one_batch_by_heart_and_decodes_it(family: str, options: dict[str, Any]) -> None:
+    keras.utils.set_random_seed(1)
+    model = build(family, options, dropout=0.0)
+    assert Trainer(model).fit(80) < 0.05
+    inputs, target = batch()
+    for beam_size in (1, 3):
+        tokens = decode(model, tf.constant(inputs[SOURCE_IDS]), beam_size).tokens
+        np.testing.assert_array_equal(tokens[:, 0, :TARGET], target)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(("family", "options"), EVERY)
+def test_every_weight_has_a_gradient(family: str, options: dict[str, Any], jit_compile: bool) -> None:
+    model = build(family, options)
+    inputs, target = batch()
+    _, gradients = Trainer(model, jit_compile=jit_compile).step(inputs[SOURCE_IDS], inputs[DECODER_IDS], target)
+    assert len(gradients) == len(model.weights) - sum("seed" in weight.path for weight in model.weights)
+    for gradient, weight in zip(gradients, model.trainable_variables, strict=True):
+        assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0, weight.path
+
+
+@pytest.mark.parametrize(("family", "options"), EVERY)
+def test_a_step_says_what_the_whole_says(family: str, options: dict[str, Any]) -> None:
+    model = build(family, options)
+    inputs, _ = batch()
+    whole = model(inputs)
+    memory = model.encode(inputs[SOURCE_IDS])
+    # Two hypotheses a row: the row's own pieces and the pieces of the row before it.
+    decoder = tf.stack([inputs[DECODER_IDS], np.roll(inputs[DECODER_IDS], 1, axis=0)], axis=1)
+    state = tf.nest.map_structure(lambda leaf: tf.repeat(leaf[:, None], 2, axis=1), model.start(memory))
+    for time in range(TARGET):
+        step = model.step(decoder[:, :, time], state, memory)
+        tf.nest.assert_same_structure(step.state, state)
+        state = step.state
+        assert step.logits.shape == (BATCH, 2, TARGET_VOCABULARY)
+        np.testing.assert_allclose(step.logits[:, 0], whole.logits[:, time], atol=1e-4)
+        np.testing.assert_allclose(step.attention[:, 0], whole.attention[:, time], atol=1e-5)
+
+
+@pytest.mark.parametrize(("family", "options"), EVERY)
+@settings(max_examples=5, deadline=None)
+@given(seed=st.integers(0, 2**16), source=st.integers(0, 3), target=st.integers(0, 3))
+def test_padding_never_changes_an_output(
+    family: str, options: dict[str, Any], seed: int, source: int, target: int
+) -> None:
+    model = build(family, options)
+    inputs, _ = batch(seed)
+    logits, attention = model(inputs)
+    longer = {
+        SOURCE_IDS: np.pad(inputs[SOURCE_IDS], [(0, 0), (0, source)]),
+        DECODER_IDS: np.pad(inputs[DECODER_IDS], [(0, 0), (0, target)]),
+    }
+    padded = model(longer)
+    np.testing.assert_allclose(padded.logits[:, :TARGET], logits, atol=1e-4)
+    np.testing.assert_allclose(padded.attention[:, :TARGET, :SOURCE], attention, atol=1e-5)
+
+
+@pytest.mark.parametrize(("family", "options"), EVERY)
+@settings(max_examples=5, deadline=None)
+@given(seed=st.integers(0, 2**16), time=st.integers(0, TARGET - 1))
+def test_the_future_never_changes_the_past(family: str, options: dict[str, Any], seed: int, time: int) -> None:
+    model = build(family, options)
+    inputs, _ = batch(seed)
+    logits, attention = model(inputs)
+    other = inputs[DECODER_IDS].copy()
+    other[:, time:] = np.random.default_rng(seed).integers(END + 1, TARGET_VOCABULARY, (BATCH, TARGET - time))
+    changed = model({**inputs, DECODER_IDS: other})
+    np.testing.assert_allclose(changed.logits[:, :time], logits[:, :time], atol=1e-5)
+    np.testing.assert_allclose(changed.attention[:, :time], attention[:, :time], atol=1e-5)
+
+
+@pytest.mark.parametrize(("family", "options"), EVERY)
+def test_a_row_alone_is_decoded_as_in_a_batch(family: str, options: dict[str, Any]) -> None:
+    model = build(family, options)
+    source = batch()[0][SOURCE_IDS]
+    together = decode(model, tf.constant(source))
+    for row in range(BATCH):
+        length = np.count_nonzero(source[row])
+        alone = decode(model, tf.constant(source[row : row + 1, :length]))
+        np.testing.assert_array_equal(alone.tokens[0], together.tokens[row])
+        np.testing.assert_allclose(alone.scores[0], together.scores[row], rtol=1e-4)
+
+
+@pytest.mark.parametrize(("family", "options"), EVERY)
+def test_weights_are_saved_and_restored(family: str, options: dict[str, Any], tmp_path: Path) -> None:
+    inputs, _ = batch()
+    model, other, third = (build(family, options) for _ in range(3))
+    expected = model(inputs).logits
+    assert np.abs(other(inputs).logits - expected).max() > 1e-3
+    saved = tf.train.Checkpoint(model=model).save(str(tmp_path / "weights"))
+    tf.train.Checkpoint(model=other).restore(saved).assert_consumed()
+    np.testing.assert_array_equal(other(inputs).logits, expected)
+    model.save_weights(tmp_path / "model.weights.h5")
+    third.load_weights(tmp_path / "model.weights.h5")
+    np.testing.assert_array_equal(third(inputs).logits, expected)
+
+
+@pytest.mark.parametrize(("family", "options"), EVERY)
+def test_a_saved_model_decodes_alike(family: str, options: dict[str, Any], tmp_path: Path) -> None:
+    model = build(family, options)
+
+    class Export(tf.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)])
+        def decode(self, source_ids: tf.Tensor) -> Hypotheses:
+            return decode(model, source_ids)
+
+    tf.saved_model.save(Export(), str(tmp_path))
+    loaded = tf.saved_model.load(str(tmp_path))
+    for seed in range(2):
+        source = tf.constant(batch(seed)[0][SOURCE_IDS])
+        found, expected = loaded.decode(source), decode(model, source)
+        np.testing.assert_array_equal(found.tokens, expected.tokens)
+        np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("family", "options"), EVERY)
+def test_decoding_compiles_with_xla(family: str, options: dict[str, Any]) -> None:
+    model = build(family, options)
+    source = tf.constant(batch()[0][SOURCE_IDS])
+    found = tf.function(lambda ids: decode(model, ids), jit_compile=True, autograph=False)(source)
+    expected = decode(model, source)
+    np.testing.assert_array_equal(found.tokens, expected.tokens)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("family", "options"), EVERY)
+def test_mixed_precision_trains_and_decodes(family: str, options: dict[str, Any], mixed_bfloat16: None) -> None:
+    keras.utils.set_random_seed(1)
+    model = build(family, options, dropout=0.0)
+    assert {weight.dtype for weight in model.trainable_variables} == {"float32"}
+    assert Trainer(model).fit(60) < 0.5
+    inputs, target = batch()
+    logits, attention = model(inputs)
+    assert (logits.dtype, attention.dtype) == (tf.float32, tf.float32)
+    tokens = decode(model, tf.constant(inputs[SOURCE_IDS])).tokens
+    np.testing.assert_array_equal(tokens[:, 0, :TARGET], target)
+
+
+@pytest.mark.parametrize(("family", "options"), EVERY)
+def test_dropout_is_for_training_only(family: str, options: dict[str, Any]) -> None:
+    model = build(family, options, dropout=0.5)
+    inputs, _ = batch()
+    resting = model(inputs).logits
+    np.testing.assert_array_equal(model(inputs, training=False).logits, resting)
+    assert np.abs(model(inputs, training=True).logits - resting).max() > 1e-3

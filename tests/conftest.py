@@ -1,0 +1,5 @@
+"""Settings of every test."""
+
+from pipeline.quiet import quiet
+
+quiet()

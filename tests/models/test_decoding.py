@@ -1,0 +1,252 @@
+"""Search against the list of all answers, on chains so small that it can be written down."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.contract import END, PAD, START, UNK, Step
+from models.decoding import Hypotheses, beam_search, greedy
+
+VOCABULARY = 7
+PIECES = (4, 5, 6)
+
+
+class Chain(NamedTuple):
+    """A second-order Markov chain a row: what follows depends on the piece and on the one before it (the state)."""
+
+    logits: np.ndarray  # float32 [batch, before, last, vocabulary]
+
+    @property
+    def state(self) -> dict[str, tf.Tensor]:
+        batch = len(self.logits)
+        return {"row": tf.range(batch), "before": tf.fill([batch, 1], PAD)}
+
+    def step(self, tokens: tf.Tensor, state: dict[str, tf.Tensor]) -> Step:
+        where = tf.stack([state["row"], state["before"][..., 0], tokens], axis=-1)
+        logits = tf.gather_nd(tf.constant(self.logits), where)
+        return Step(logits, logits[..., :1], {"row": state["row"], "before": tokens[..., None]})
+
+    def log_probability(self, row: int, pieces: tuple[int, ...]) -> float:
+        """Of the pieces and END."""
+        total, before, last = 0.0, PAD, START
+        for piece in (*pieces, END):
+            logits = self.logits[row, before, last].astype(np.float64)
+            total += logits[piece] - np.log(np.exp(logits).sum())
+            before, last = last, piece
+        return total
+
+    def score(self, row: int, pieces: tuple[int, ...], alpha: float) -> float:
+        return self.log_probability(row, pieces) / ((5 + len(pieces) + 1) / 6) ** alpha
+
+    def answers(self, row: int, limit: int, alpha: float) -> list[tuple[float, tuple[int, ...]]]:
+        """Every answer with its score, best first."""
+        every = (pieces for n in range(limit + 1) for pieces in itertools.product(PIECES, repeat=n))
+        return sorted(((self.score(row, pieces, alpha), pieces) for pieces in every), reverse=True)
+
+
+def chain(seed: int, batch: int = 1, scale: float = 2.0) -> Chain:
+    shape = (batch, VOCABULARY, VOCABULARY, VOCABULARY)
+    return Chain((np.random.default_rng(seed).normal(size=shape) * scale).astype(np.float32))
+
+
+def first_order(follows: dict[int, dict[int, float]]) -> Chain:
+    """A chain of one row by hand: {last: {next: probability}}; what is not named is as good as impossible."""
+    probabilities = np.full((1, VOCABULARY, VOCABULARY, VOCABULARY), 1e-9, np.float32)
+    for last, nexts in follows.items():
+        for piece, probability in nexts.items():
+            probabilities[0, :, last, piece] = probability
+    return Chain(np.log(probabilities))
+
+
+def pieces_of(tokens: tf.Tensor) -> tuple[int, ...]:
+    """[7, 5, END, PAD, PAD] -> (7, 5), after a look at its form."""
+    row = list(np.asarray(tokens))
+    end = row.index(END)
+    assert row[end + 1 :] == [PAD] * (len(row) - end - 1)
+    return tuple(int(piece) for piece in row[:end])
+
+
+def search(model: Chain, **options: object) -> Hypotheses:
+    return beam_search(model.step, model.state, batch_size=len(model.logits), **options)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**16), alpha=st.sampled_from([0.0, 0.6, 1.0, 2.5]), limit=st.integers(0, 3))
+def test_a_beam_as_wide_as_all_answers_lists_them_in_order(seed: int, alpha: float, limit: int) -> None:
+    model = chain(seed, batch=2)
+    found = search(model, beam_size=41, max_length=limit, length_penalty=alpha)
+    for row in range(2):
+        expected = model.answers(row, limit, alpha)
+        np.testing.assert_allclose(found.scores[row, : len(expected)], [s for s, _ in expected], atol=1e-4)
+        assert {pieces_of(tokens) for tokens in found.tokens[row, : len(expected)]} == {p for _, p in expected}
+        assert np.isneginf(found.scores[row, len(expected) :]).all()
+        assert not np.any(found.tokens[row, len(expected) :])
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    seed=st.integers(0, 2**16),
+    alpha=st.sampled_from([0.0, 0.6, 2.5]),
+    beam_size=st.integers(1, 5),
+    limit=st.integers(0, 5),
+)
+def test_scores_are_those_of_the_answers_best_first_and_none_twice(
+    seed: int, alpha: float, beam_size: int, limit: int
+) -> None:
+    model = chain(seed)
+    tokens, scores = (
+        part[0].numpy() for part in search(model, beam_size=beam_size, max_length=limit, length_penalty=alpha)
+    )
+    found = [pieces_of(row) for row, score in zip(tokens, scores, strict=True) if np.isfinite(score)]
+    expected = [model.score(0, pieces, alpha) for pieces in found]
+    np.testing.assert_allclose(scores[: len(found)], expected, atol=1e-4)
+    assert list(scores) == sorted(scores, reverse=True)
+    assert len(set(found)) == len(found) >= 1
+    assert all(set(pieces) <= set(PIECES) and len(pieces) <= limit for pieces in found)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**16), alpha=st.sampled_from([0.0, 0.6, 2.5]), beam_size=st.integers(2, 5))
+def test_stopping_early_loses_nothing(seed: int, alpha: float, beam_size: int) -> None:
+    model = chain(seed)
+    options = {"beam_size": beam_size, "max_length": 5, "length_penalty": alpha}
+    everything = search(model, **options)
+    for n_best in range(1, beam_size + 1):
+        found = search(model, **options, n_best=n_best)
+        np.testing.assert_array_equal(found.tokens, everything.tokens[:, :n_best])
+        np.testing.assert_array_equal(found.scores, everything.scores[:, :n_best])
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**16), beam_size=st.sampled_from([1, 3]), alpha=st.sampled_from([0.0, 1.0]))
+def test_a_row_alone_gets_the_answer_it_gets_in_a_batch(seed: int, beam_size: int, alpha: float) -> None:
+    model, limits = chain(seed, batch=4), [5, 0, 2, 3]
+    together = search(model, beam_size=beam_size, max_length=tf.constant(limits), length_penalty=alpha)
+    assert together.tokens.shape == (4, beam_size, 6)
+    for row, limit in enumerate(limits):
+        alone = search(Chain(model.logits[row : row + 1]), beam_size=beam_size, max_length=limit, length_penalty=alpha)
+        np.testing.assert_array_equal(together.tokens[row, :, : limit + 1], alone.tokens[0])
+        assert not np.any(together.tokens[row, :, limit + 1 :])
+        np.testing.assert_allclose(together.scores[row], alone.scores[0], rtol=1e-6)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**16), limit=st.integers(0, 5), alpha=st.sampled_from([0.0, 1.0]))
+def test_greedy_takes_the_likeliest_piece_and_is_a_beam_of_one(seed: int, limit: int, alpha: float) -> None:
+    model = chain(seed)
+    expected: tuple[int, ...] = ()
+    before, last = PAD, START
+    while len(expected) < limit:
+        before, last = last, max((END, *PIECES), key=lambda piece: model.logits[0, before, last, piece])
+        if last == END:
+            break
+        expected += (last,)
+    options = {"max_length": limit, "length_penalty": alpha}
+    found = greedy(model.step, model.state, batch_size=1, **options)
+    assert pieces_of(found.tokens[0, 0]) == expected
+    np.testing.assert_allclose(found.scores[0, 0], model.score(0, expected, alpha), atol=1e-4)
+    beam = search(model, beam_size=1, **options)
+    np.testing.assert_array_equal(beam.tokens, found.tokens)
+    np.testing.assert_array_equal(beam.scores, found.scores)
+
+
+# 4 is the likelier start, but what follows it is open: 5 END (0.4) is likelier than 4 END and 4 6 END (0.3 each).
+DETOUR = first_order({START: {4: 0.6, 5: 0.4}, 4: {END: 0.5, 6: 0.5}, 5: {END: 1.0}, 6: {END: 1.0}})
+
+
+def test_a_beam_finds_what_greedy_search_walks_past() -> None:
+    assert pieces_of(search(DETOUR, beam_size=1, max_length=3).tokens[0, 0]) in {(4,), (4, 6)}
+    found = search(DETOUR, beam_size=2, max_length=3)
+    assert pieces_of(found.tokens[0, 0]) == (5,)
+    np.testing.assert_allclose(found.scores[0, 0], np.log(0.4), atol=1e-5)
+
+
+def test_a_finished_answer_is_not_driven_out_by_live_ones_that_end_badly() -> None:
+    # END after 4 costs 0.3; the live 4 5 and 4 6 are both likelier there, and both go on for long.
+    model = first_order(
+        {START: {4: 1.0}, 4: {END: 0.3, 5: 0.35, 6: 0.35}, 5: {END: 0.1, 5: 0.9}, 6: {END: 0.1, 6: 0.9}}
+    )
+    assert pieces_of(search(model, beam_size=3, max_length=6).tokens[0, 0]) == (4,)
+
+
+def test_a_length_penalty_prefers_the_longer_of_two_alike() -> None:
+    model = first_order({START: {4: 0.5, 5: 0.5}, 4: {END: 1.0}, 5: {6: 0.9, END: 0.1}, 6: {END: 1.0}})
+    assert pieces_of(search(model, beam_size=3, max_length=3).tokens[0, 0]) == (4,)
+    assert pieces_of(search(model, beam_size=3, max_length=3, length_penalty=2.0).tokens[0, 0]) == (5, 6)
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_unknown_is_said_only_where_it_is_allowed(beam_size: int) -> None:
+    model = first_order({START: {UNK: 0.9, 4: 0.1}, UNK: {END: 1.0}, 4: {END: 1.0}})
+    assert pieces_of(search(model, beam_size=beam_size, max_length=2).tokens[0, 0]) == (4,)
+    assert pieces_of(search(model, beam_size=beam_size, max_length=2, allow_unknown=True).tokens[0, 0]) == (UNK,)
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_the_search_stops_when_every_row_is_done(beam_size: int) -> None:
+    model, steps = first_order({START: {4: 1.0}, 4: {END: 1.0}}), []
+
+    def step(tokens: tf.Tensor, state: dict[str, tf.Tensor]) -> Step:
+        steps.append(tokens)
+        return model.step(tokens, state)
+
+    beam_search(step, model.state, batch_size=1, beam_size=beam_size, max_length=50, n_best=1)
+    assert len(steps) == 2
+
+
+def compiled(model: Chain, jit_compile: bool, beam_size: int) -> Callable[[tf.Tensor], Hypotheses]:
+    return tf.function(
+        lambda limits: search(model, beam_size=beam_size, max_length=5, length_penalty=0.6), jit_compile=jit_compile
+    )
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_graph_and_xla_give_what_eager_mode_gives(beam_size: int, jit_compile: bool) -> None:
+    model = chain(3, batch=5)
+    expected = search(model, beam_size=beam_size, max_length=5, length_penalty=0.6)
+    found = compiled(model, jit_compile, beam_size)(tf.constant(0))
+    np.testing.assert_array_equal(found.tokens, expected.tokens)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-5)
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_a_saved_model_decodes_batches_and_limits_of_any_size(beam_size: int, tmp_path: str) -> None:
+    model = chain(5, batch=5)
+
+    class Export(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.int32)])
+        def decode(self, rows: tf.Tensor, limits: tf.Tensor) -> Hypotheses:
+            state = {"row": rows, "before": tf.fill([tf.size(rows), 1], PAD)}
+            return beam_search(model.step, state, batch_size=tf.size(rows), beam_size=beam_size, max_length=limits)
+
+    tf.saved_model.save(Export(), str(tmp_path))
+    decode = tf.saved_model.load(str(tmp_path)).decode
+    limits = np.array([3, 1, 5, 2, 4], np.int32)
+    expected = search(model, beam_size=beam_size, max_length=tf.constant(limits))
+    found = decode(np.arange(5, dtype=np.int32), limits)
+    np.testing.assert_array_equal(found.tokens, expected.tokens)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-6)
+    one = decode(np.array([3], np.int32), limits[3:4])
+    np.testing.assert_array_equal(one.tokens[0], expected.tokens[3, :, :3])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"beam_size": 3, "n_best": 5}, "n_best must be 1 to beam_size, got n_best 5 and beam_size 3"),
+        ({"beam_size": 0}, "n_best must be 1 to beam_size, got n_best 0 and beam_size 0"),
+        ({"beam_size": 3, "length_penalty": -0.5}, "length_penalty must be 0 or more, got -0.5"),
+    ],
+)
+def test_wrong_options_are_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        search(DETOUR, max_length=3, **options)

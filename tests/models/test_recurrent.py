@@ -1,0 +1,132 @@
+"""Recurrent layers against NumPy written out."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.dense import Dense
+from models.recurrent import CELLS, Cell, Encoder, Stack
+
+BATCH, TIME, DEPTH, UNITS = 2, 5, 7, 3
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def gru(cell: Cell, inputs: np.ndarray, hidden: np.ndarray) -> tuple[np.ndarray]:
+    """One step of one row."""
+    w, u, b = cell.inputs.kernel.numpy(), cell.recurrent_kernel.numpy(), cell.inputs.bias.numpy()
+    xz, xr, xh = np.split(inputs @ w + b, 3)
+    hz, hr, hh = np.split(hidden @ u, 3)
+    update, reset = sigmoid(xz + hz), sigmoid(xr + hr)
+    candidate = np.tanh(xh + reset * (hh + cell.candidate_bias.numpy()))
+    return (update * hidden + (1 - update) * candidate,)
+
+
+def lstm(cell: Cell, inputs: np.ndarray, hidden: np.ndarray, memory: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    w, u, b = cell.inputs.kernel.numpy(), cell.recurrent_kernel.numpy(), cell.inputs.bias.numpy()
+    write, forget, candidate, read = np.split(inputs @ w + b + hidden @ u, 4)
+    memory = sigmoid(forget) * memory + sigmoid(write) * np.tanh(candidate)
+    return sigmoid(read) * np.tanh(memory), memory
+
+
+ORACLES = {"gru": gru, "lstm": lstm}
+
+
+def expected(name: str, cell: Cell, row: np.ndarray) -> np.ndarray:
+    """Every output of one row without padding, [time, depth] -> [time, units]."""
+    state = (np.zeros(cell.units),) * cell.parts
+    outputs = []
+    for inputs in row:
+        state = ORACLES[name](cell, inputs, *state)
+        outputs.append(state[0])
+    return np.array(outputs)
+
+
+def shake(layer: keras.Layer) -> None:
+    """Biases start at zero, which would hide a bias that is left out."""
+    rng = np.random.default_rng(7)
+    for weight in layer.weights:
+        weight.assign(weight.numpy() + rng.normal(size=weight.shape, scale=0.3))
+
+
+@pytest.mark.parametrize("name", sorted(CELLS))
+def test_encoder_matches_numpy_and_padding_is_not_read(name: str) -> None:
+    encoder = Encoder(name, DEPTH, 2 * UNITS, layers=2, dropout=0.5)
+    shake(encoder)
+    inputs = np.random.default_rng(0).normal(size=(BATCH, TIME, DEPTH)).astype(np.float32)
+    lengths = [TIME, 3]
+    outputs, summary = encoder(inputs, tf.sequence_mask(lengths, TIME))
+    for row, length in enumerate(lengths):
+        below = inputs[row, :length]
+        for forward, backward in zip(encoder.forwards, encoder.backwards, strict=True):
+            behind = expected(name, backward, below[::-1])[::-1]
+            below = np.concatenate([expected(name, forward, below), behind], axis=-1)
+        np.testing.assert_allclose(outputs[row, :length], below, atol=1e-5)
+        np.testing.assert_allclose(summary[row], np.concatenate([below[-1, :UNITS], below[0, UNITS:]]), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(CELLS))
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**16), padding=st.integers(1, 3), fill=st.floats(-1e3, 1e3, width=32))
+def test_padding_never_changes_an_output(name: str, seed: int, padding: int, fill: float) -> None:
+    encoder = Encoder(name, DEPTH, 2 * UNITS, layers=1, dropout=0.0)
+    inputs = np.random.default_rng(seed).normal(size=(BATCH, TIME, DEPTH)).astype(np.float32)
+    mask = np.ones((BATCH, TIME), bool)
+    outputs, summary = encoder(inputs, mask)
+    longer = np.concatenate([inputs, np.full((BATCH, padding, DEPTH), fill, np.float32)], axis=1)
+    padded, padded_summary = encoder(longer, np.pad(mask, [(0, 0), (0, padding)]))
+    np.testing.assert_allclose(padded[:, :TIME], outputs, atol=1e-6)
+    np.testing.assert_allclose(padded_summary, summary, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(CELLS))
+@pytest.mark.parametrize("layers", [1, 3])
+def test_stack_steps_as_it_runs(name: str, layers: int) -> None:
+    stack = Stack(name, DEPTH, UNITS, layers, dropout=0.5)
+    shake(stack)
+    rng = np.random.default_rng(0)
+    inputs = tf.constant(rng.normal(size=(BATCH, TIME, DEPTH)), tf.float32)
+    parts = CELLS[name].parts
+    start = [[tf.constant(rng.normal(size=(BATCH, UNITS)), tf.float32) for _ in range(parts)] for _ in range(layers)]
+    outputs = stack(inputs, tuple(tuple(state) for state in start))
+    states = tuple(tuple(part[:, None] for part in state) for state in start)
+    for time in range(TIME):
+        output, states = stack.step(inputs[:, time : time + 1], states)
+        np.testing.assert_allclose(output[:, 0], outputs[:, time], atol=1e-5)
+
+
+def test_the_forget_gate_starts_open() -> None:
+    bias = CELLS["lstm"](DEPTH, UNITS).inputs.bias.numpy()
+    np.testing.assert_array_equal(bias, [0] * UNITS + [1] * UNITS + [0] * 2 * UNITS)
+
+
+def test_dropout_is_for_training_only() -> None:
+    encoder = Encoder("gru", DEPTH, 2 * UNITS, layers=2, dropout=0.5)
+    inputs, mask = tf.ones([BATCH, TIME, DEPTH]), tf.ones([BATCH, TIME], tf.bool)
+    resting, _ = encoder(inputs, mask)
+    np.testing.assert_array_equal(resting, encoder(inputs, mask, training=False)[0])
+    assert np.abs(resting - encoder(inputs, mask, training=True)[0]).max() > 1e-3
+
+
+def test_an_odd_number_of_units_is_refused() -> None:
+    with pytest.raises(ValueError, match="shared by two directions: got the odd 7"):
+        Encoder("gru", DEPTH, 7, layers=1, dropout=0.0)
+
+
+@pytest.mark.parametrize("shape", [(BATCH, DEPTH), (BATCH, TIME, DEPTH), (BATCH, 2, TIME, DEPTH)])
+def test_dense_is_keras_dense(shape: tuple[int, ...]) -> None:
+    ours, theirs = Dense(DEPTH, UNITS, "tanh"), keras.layers.Dense(UNITS, "tanh")
+    shake(ours)
+    inputs = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    theirs.build(shape)
+    theirs.set_weights(ours.get_weights())
+    np.testing.assert_allclose(ours(inputs), theirs(inputs), atol=1e-6)
+    symbolic = tf.function(ours, input_signature=[tf.TensorSpec([None] * (len(shape) - 1) + [DEPTH])])
+    np.testing.assert_allclose(symbolic(inputs), theirs(inputs), atol=1e-6)

@@ -1,0 +1,115 @@
+"""The configuration: what a user writes, and all that can be wrong with it."""
+
+from __future__ import annotations
+
+import pathlib
+import textwrap
+
+import pytest
+
+from pipeline import config
+
+GOOD = """
+name: reverse
+data:
+  source: {name: parallel_text, path: pairs.tsv}
+model: rnn
+"""
+
+
+def write(folder: pathlib.Path, text: str) -> pathlib.Path:
+    path = folder / "config.yaml"
+    path.write_text(textwrap.dedent(text))
+    return path
+
+
+def problems(folder: pathlib.Path, text: str, *changes: str) -> dict[str, str]:
+    with pytest.raises(config.ConfigError) as caught:
+        config.load(write(folder, text), changes)
+    return {problem.path: problem.text for problem in caught.value.problems}
+
+
+def test_short_form_and_defaults(tmp_path: pathlib.Path) -> None:
+    loaded = config.load(write(tmp_path, GOOD))
+    assert loaded.model == {"name": "rnn"}
+    assert loaded.training.epochs == config.training.Config().epochs
+
+
+def test_set_wins_over_the_file_and_reaches_into_the_short_form(tmp_path: pathlib.Path) -> None:
+    loaded = config.load(write(tmp_path, GOOD), ["training.epochs=17", "model.units=34", "data.splits.train=0.8"])
+    assert loaded.training.epochs == 17
+    assert loaded.model == {"name": "rnn", "units": 34}
+
+
+def test_all_problems_are_reported_at_once(tmp_path: pathlib.Path) -> None:
+    found = problems(
+        tmp_path,
+        """
+        name: Bad Name
+        dat: {}
+        data:
+          source: {name: cmudct}
+          splits: {train: 0.9, validation: 0.05, test: 0.15}
+          max_rows: many
+        model: {name: rnn, atention: dot, attend: befor, dropout: 1.5}
+        training: {epochs: 0, batches: {boundaries: [3, 2]}}
+        evaluation: {metrics: [bleu], thresholds: {chrf: 50}}
+        """,
+        "training.epohs=3",
+        "nonsense",
+    )
+    assert "did you mean 'data'?" in found["dat"]
+    assert found["data.source.name"].startswith("\"cmudct\" is not known; did you mean 'cmudict'?")
+    assert found["data.splits"] == "train + validation + test is 1.1, expected 1"
+    assert found["data.max_rows"] == '"many": should be a valid integer'
+    assert "did you mean 'attention'?" in found["model.atention"]
+    assert "did you mean 'before'? allowed: before, after" in found["model.attend"]
+    assert found["model.dropout"] == "1.5: should be less than 1"
+    assert found["training.epochs"] == "0: should be greater than 0"
+    assert found["training.batches"] == "boundaries must rise, got [3, 2]"
+    assert "did you mean 'epochs'?" in found["training.epohs"]
+    assert "chrf" in found["evaluation"]
+    assert found["--set"] == "'nonsense', expected a.b=value"
+    assert "name" in found
+    assert len(found) == 13
+
+
+def test_options_of_a_source_are_checked_by_the_source(tmp_path: pathlib.Path) -> None:
+    found = problems(
+        tmp_path, "{name: a, data: {source: {name: parallel_text, pat: a.tsv, columns: {source: 0}}}, model: rnn}"
+    )
+    assert found["data.source.path"] == "is missing"
+    assert "did you mean 'path'?" in found["data.source.pat"]
+    assert found["data.source.columns.source"].startswith("0: should be greater than or equal to 1, or ")
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "what"),
+    [
+        ("a: [", "file", "is not YAML"),
+        ("just words", "file", "holds no mapping"),
+        ("name: a", "data", "is missing"),
+        ("{name: a, data: {source: {path: x}}}", "data.source.name", "allowed: cmudict, parallel_text"),
+        ("{name: a, data: {source: cmudict, max_rows: 2020-01-01}}", "file", "JSON has not"),
+    ],
+)
+def test_broken_documents(tmp_path: pathlib.Path, text: str, where: str, what: str) -> None:
+    assert what in problems(tmp_path, text)[where]
+
+
+def test_a_missing_file_is_named(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(config.ConfigError, match=r"nowhere\.yaml: 1 problem\n  file: cannot be read: No such file"):
+        config.load(tmp_path / "nowhere.yaml")
+
+
+def test_flat_settings_hold_everything(tmp_path: pathlib.Path) -> None:
+    flat = config.to_flat(config.load(write(tmp_path, GOOD)))
+    assert flat["name"] == "reverse"
+    assert flat["data.source.path"] == "pairs.tsv"
+    assert flat["training.schedule.learning_rate"] == "0.001"
+    assert all(isinstance(value, str) for value in flat.values())
+
+
+@pytest.mark.parametrize("example", sorted(pathlib.Path("examples").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_example_is_a_good_configuration(example: pathlib.Path) -> None:
+    assert config.load(example).name

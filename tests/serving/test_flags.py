@@ -1,0 +1,48 @@
+"""The command line of the server."""
+
+from __future__ import annotations
+
+import pytest
+
+from serving.flags import Flags, parse
+from serving.server import main
+
+
+def test_both_spellings() -> None:
+    argv = ["--port=8501", "--rest_api_port", "8502", "--model_base_path", "/m", "--enable_model_warmup=false"]
+    flags, ignored = parse([*argv, "--rest_api_enable_cors_support"])
+    assert flags == Flags(
+        "/m", port=8501, rest_api_port=8502, enable_model_warmup=False, rest_api_enable_cors_support=True
+    )
+    assert ignored == []
+
+
+def test_defaults_are_tensorflow_servings() -> None:
+    flags, _ = parse(["--model_base_path=/m"])
+    assert (flags.model_name, flags.port, flags.rest_api_port) == ("default", 8500, 0)
+    assert (flags.max_num_load_retries, flags.load_retry_interval_micros) == (5, 60_000_000)
+    assert (flags.file_system_poll_wait_seconds, flags.rest_api_timeout_in_ms) == (1, 30_000)
+
+
+def test_flags_without_effect_are_accepted() -> None:
+    _, ignored = parse(["--model_base_path=/m", "--enable_batching", "--num_load_threads=2", "--port=1"])
+    assert ignored == ["enable_batching", "num_load_threads"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "--model_base_path"),
+        (["--model_base_path=/m", "--prt=1"], "unrecognized arguments: --prt=1"),
+        (["--model_base_path=/m", "--port=x"], "argument --port: invalid integer value: 'x'"),
+        (["--model_base_path=/m", "--port=65536"], "argument --port: 65536 is more than 65535"),
+        (["--model_base_path=/m", "--grpc_max_threads=0"], "argument --grpc_max_threads: 0 is less than 1"),
+        (["--model_base_path=/m", "--enable_model_warmup=yes"], "'yes' is neither true nor false"),
+        (["--model_base_path=/m", "--port=0"], "--port=0 and --rest_api_port=0: one of them must be a port"),
+        (["--model_base_path=/m", "--rest_api_port=8500"], "--port and --rest_api_port are both 8500"),
+        (["--model_base_path=/m", "--model_config_file=/c"], "--model_config_file is not supported"),
+    ],
+)
+def test_wrong_flags(argv: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(argv) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,140 @@
+"""Versions that come, break and go under a running server."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
+
+from serving.client import ServingError, Status, connect
+from serving.flags import Flags
+from serving.server import serve
+from tests.serving.tiny_server import Server, export_tiny_model, free_port, running, wait_until
+
+AddVersion = Callable[..., int]
+
+
+def version_of(client: Any) -> int:
+    return int(client.predict("serving_default", {"text": ["one"]})["version"][0])
+
+
+def write_warm_up(path: Path, *records: bytes) -> None:
+    folder = path / "assets.extra"
+    folder.mkdir()
+    with tf.io.TFRecordWriter(str(folder / "tf_serving_warmup_requests")) as writer:
+        for record in records:
+            writer.write(record)
+
+
+def warm_up_record(signature: str, **inputs: Any) -> bytes:
+    logged = prediction_log_pb2.PredictionLog()
+    request = logged.predict_log.request
+    request.model_spec.signature_name = signature
+    for name, value in inputs.items():
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+    return bytes(logged.SerializeToString())
+
+
+def test_a_new_version_takes_over_under_calls(server: Server, add_version: AddVersion, tmp_path: Path) -> None:
+    go_on = tmp_path / "go_on"
+    answers: list[dict[str, Any]] = []
+    seen: list[int] = []
+    with connect(server.grpc_address, model="tiny") as client:
+        old = version_of(client)
+        in_flight = threading.Thread(target=lambda: answers.append(client.predict("wait", {"path": str(go_on)})))
+        in_flight.start()
+        wait_until((tmp_path / "go_on.started").exists, "the request to be in flight")
+        new = add_version()
+
+        def taken_over() -> bool:
+            seen.append(version_of(client))
+            return seen[-1] == new
+
+        wait_until(taken_over, f"version {new}")
+        assert seen == sorted(seen) and set(seen) <= {old, new}
+        server.wait_state(old, "UNLOADING")  # not END: a request is in flight
+        with pytest.raises(ServingError, match=rf"NOT_FOUND: Servable not found for request: Specific\(tiny, {old}\)"):
+            connect(server.grpc_address, "tiny", version=old).predict("serving_default", {"text": ["one"]})
+        go_on.touch()
+        in_flight.join()
+        assert answers[0]["version"] == old
+    server.wait_state(old, "END")
+    assert server.states()[new]["state"] == "AVAILABLE"
+    assert f"model tiny version {new} loaded" in server.log()
+
+
+def test_a_broken_version_leaves_the_old_one(server: Server, add_version: AddVersion) -> None:
+    with connect(server.rest_address, model="tiny") as client:
+        old = version_of(client)
+        broken = add_version(lambda path: (path / "saved_model.pb").unlink())
+        state = server.wait_state(broken, "END")
+        assert state["status"]["error_code"] == "NOT_FOUND"
+        assert state["status"]["error_message"].startswith("Could not find SavedModel .pb or .pbtxt")
+        assert version_of(client) == old
+        assert server.states()[old]["state"] == "AVAILABLE"
+        assert version_of(client) < add_version_and_wait(server, add_version)
+
+
+def add_version_and_wait(server: Server, add_version: AddVersion) -> int:
+    number = add_version()
+    server.wait_state(number, "AVAILABLE")
+    return number
+
+
+def test_warm_up_requests_are_replayed_and_a_failing_one_fails_the_load(
+    server: Server, add_version: AddVersion
+) -> None:
+    good = warm_up_record("serving_default", text=["one"])
+    bad = warm_up_record("pick", index=[11])
+    warm = add_version(lambda path: write_warm_up(path, good, good))
+    server.wait_state(warm, "AVAILABLE")
+    cold = add_version(lambda path: write_warm_up(path, good, bad))
+    assert "indices[0] = 11 is not in [0, 3)" in server.wait_state(cold, "END")["status"]["error_message"]
+    garbage = add_version(lambda path: write_warm_up(path, b"\xff\xff"))
+    message = server.wait_state(garbage, "END")["status"]["error_message"]
+    assert message.startswith("Failed to parse warmup record: ")
+    assert server.states()[warm]["state"] == "AVAILABLE"
+
+
+def test_sigterm_lets_requests_in_flight_finish(tmp_path: Path) -> None:
+    export_tiny_model(tmp_path / "models" / "007", version=7)
+    go_on = [tmp_path / "grpc", tmp_path / "rest"]
+    answers: list[Any] = []
+
+    def call(address: str, path: Path) -> None:
+        with connect(address, "tiny") as client:
+            answers.append(client.predict("wait", {"path": str(path)}))
+
+    with running(tmp_path / "models", tmp_path / "log") as server:
+        server.wait_ready()
+        addresses = (server.grpc_address, server.rest_address)
+        calls = [threading.Thread(target=call, args=pair) for pair in zip(addresses, go_on, strict=True)]
+        for thread in calls:
+            thread.start()
+        for path in go_on:
+            wait_until(path.with_suffix(".started").exists, "the request to be in flight")
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: "stopping" in server.log(), "the signal to be heard")
+        for path in go_on:
+            path.touch()
+        for thread in calls:
+            thread.join()
+        assert [int(answer["version"]) for answer in answers] == [7, 7]
+        assert server.process.wait(30) == 0
+        assert "version 7 unloaded" in server.log()
+
+
+def test_a_server_whose_only_version_is_broken_does_not_start(tmp_path: Path, capfd: Any) -> None:
+    (tmp_path / "3").mkdir()
+    flags = Flags(str(tmp_path), model_name="m", port=free_port(), max_num_load_retries=0)
+    assert serve(flags, [], threading.Event()) == 1
+    assert "failed to start: NOT_FOUND: Could not find SavedModel" in capfd.readouterr().err
+    with pytest.raises(ServingError) as caught:
+        connect(f"localhost:{flags.port}", "m").predict("serving_default", {})
+    assert caught.value.status is Status.UNAVAILABLE
