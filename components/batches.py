@@ -23,6 +23,7 @@ import tensorflow as tf
 from models.contract import DECODER_IDS, PAD, SOURCE_IDS, START, TARGET_IDS
 
 PARSED_AT_ONCE = 4096
+RAGGED = "$ragged_values"  # what Transform adds to the name of a ragged feature
 
 Batch = dict[str, np.ndarray]  # {SOURCE_IDS: [rows, source], DECODER_IDS, TARGET_IDS: [rows, target]}, int32
 
@@ -89,7 +90,7 @@ def evaluation(files: Sequence[str], config: Config) -> Iterator[Batch]:
 
 def pools(files: Sequence[str], pool_rows: int) -> Iterator[Pool]:
     """Read transformed rows of gzipped TFRecord files, in order, up to `pool_rows` (rounded up) at a time."""
-    spec = {name: tf.io.RaggedFeature(tf.int64) for name in (SOURCE_IDS, TARGET_IDS)}
+    spec = {name: tf.io.RaggedFeature(tf.int64, value_key=name + RAGGED) for name in (SOURCE_IDS, TARGET_IDS)}
     records = tf.data.TFRecordDataset(sorted(files), compression_type="GZIP").batch(PARSED_AT_ONCE)
     parts: list[dict[str, tf.RaggedTensor]] = []
     for serialized in records:

@@ -1,7 +1,7 @@
 """Schema and validation of the examples: TFDV's, as it suits texts, and with a failure for an anomaly.
 
 examples of the train split -> schema: source is bytes, one value, in every row
-examples of a later split without it -> DataAnomaly: validation: source: Column dropped (...)
+examples of a later split without it -> DataAnomalyError: validation: source: Column dropped (...)
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tfx.utils import io_utils
 from models.contract import REFERENCES, SOURCE, SOURCE_LENGTH, SPLITS, TARGET
 
 
-class DataAnomaly(ValueError):
+class DataAnomalyError(ValueError):
     """Examples that do not fit the schema of the train split."""
 
 
@@ -98,7 +98,7 @@ class GateExecutor(validator_executor.Executor):  # type: ignore[misc]
             path = os.path.join(artifact_utils.get_split_uri([artifact], split), validator_executor.DEFAULT_FILE_NAME)
             found += describe(split, anomalies_pb2.Anomalies.FromString(io_utils.read_bytes_file(path)))
         if found:
-            raise DataAnomaly("the examples do not fit the schema of the train split:\n  " + "\n  ".join(found))
+            raise DataAnomalyError("the examples do not fit the schema of the train split:\n  " + "\n  ".join(found))
         return result
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from tensorflow_model_analysis.metrics import metric_types, metric_util
 
 from components import metrics
+from serving import signatures
 
 
 class TextMetric(metric_types.Metric):  # type: ignore[misc]
@@ -35,7 +36,6 @@ metric_types.register_metric(TextMetric)
 def _computations(
     name: str,
     token_unit: str = "word",
-    eval_config: typing.Any = None,
     model_name: str = "",
     output_name: str = "",
     example_weighted: bool = False,
@@ -44,15 +44,15 @@ def _computations(
     key = metric_types.MetricKey(
         name=name, model_name=model_name, output_name=output_name, example_weighted=example_weighted
     )
-    combiner = _SumOfRows(key, eval_config, token_unit)
+    combiner = _SumOfRows(key, token_unit)
     return [metric_types.MetricComputation(keys=[key], preprocessors=None, combiner=combiner)]
 
 
 class _SumOfRows(beam.CombineFn):  # type: ignore[misc]
     """Adds up `Metric.statistics`; 0.0 stands for the sum of no rows."""
 
-    def __init__(self, key: metric_types.MetricKey, eval_config: typing.Any, token_unit: str) -> None:
-        self._key, self._eval_config, self._token_unit = key, eval_config, token_unit
+    def __init__(self, key: metric_types.MetricKey, token_unit: str) -> None:
+        self._key, self._token_unit = key, token_unit
 
     @property
     def _metric(self) -> metrics.Metric:
@@ -62,17 +62,8 @@ class _SumOfRows(beam.CombineFn):  # type: ignore[misc]
         return 0.0
 
     def add_input(self, accumulator: typing.Any, element: metric_types.StandardMetricInputs) -> typing.Any:
-        rows = metric_util.to_label_prediction_example_weight(
-            element,
-            eval_config=self._eval_config,
-            model_name=self._key.model_name,
-            output_name=self._key.output_name,
-            flatten=False,
-            squeeze=False,
-        )
-        for references, prediction, _ in rows:
-            accumulator = accumulator + self._metric.statistics(strings(references), strings(prediction)[0])
-        return accumulator
+        predictions = element.get_predictions(self._key.model_name)[signatures.TEXT]
+        return accumulator + self._metric.statistics(strings(element.get_labels()), strings(predictions)[0])
 
     def merge_accumulators(self, accumulators: Iterable[typing.Any]) -> typing.Any:
         return sum(accumulators, start=0.0)

@@ -19,6 +19,7 @@ import annotated_types
 import sentencepiece
 import tensorflow as tf
 
+from serving import pieces as piece_ops
 from models.contract import END, PAD, START, UNK
 
 if TYPE_CHECKING:
@@ -87,11 +88,11 @@ class Tokenizers:
 
     def source(self, add_end: bool = False) -> tensorflow_text.SentencepieceTokenizer:
         """string [batch] -> int32 ragged [batch, source], and back; END included on demand."""
-        return _in_graph(self.source_model, add_end)
+        return piece_ops.tokenizer(self.source_model, add_end)
 
     def target(self, add_end: bool = False) -> tensorflow_text.SentencepieceTokenizer:
         """string [batch] -> int32 ragged [batch, target], and back; END included on demand."""
-        return _in_graph(self.target_model, add_end)
+        return piece_ops.tokenizer(self.target_model, add_end)
 
 
 def model_path(uri: str, side: str) -> str:
@@ -165,9 +166,3 @@ def _normalizer(pieces: Pieces) -> sentencepiece.SentencePieceNormalizer:
         escape_whitespaces=True,
         remove_extra_whitespaces=True,
     )
-
-
-def _in_graph(model: bytes, add_end: bool) -> tensorflow_text.SentencepieceTokenizer:
-    import tensorflow_text
-
-    return tensorflow_text.SentencepieceTokenizer(model, add_eos=add_end)

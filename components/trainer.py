@@ -57,7 +57,7 @@ def run_fn(fn_args: typing.Any) -> None:
     keras.utils.set_random_seed(config.training.seed)
     family, options = zoo.load(config.model["name"]), {k: v for k, v in config.model.items() if k != "name"}
     model = family.build(
-        settings.from_json(family.Config, options), tokenizers.source_vocabulary, tokenizers.target_vocabulary
+        settings.from_json(family.Config, options), tokenizers.source_size, tokenizers.target_size
     )
     checkpoints = _checkpoint_dir(config, [*training_files, *validation_files])
     with progress.TrainingBar(rich.console.Console(stderr=True)) as bar:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from models.dense import Dense
+from models.layers import Dense
 
 # The score of a position that must not be attended: finite, so that a row without any key gives zeros and not NaN.
 _NEVER = -1e30

@@ -12,7 +12,7 @@ ends with END: one that reaches its limit is closed with it, at the price of END
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -20,7 +20,7 @@ import tensorflow as tf
 from models.contract import END, PAD, START, UNK, Nest, Step
 
 StepFunction = Callable[[tf.Tensor, Nest], Step]
-Limit = int | tf.Tensor
+Limit: TypeAlias = int | tf.Tensor
 
 _NEVER = float("-inf")
 

@@ -14,7 +14,7 @@ from typing import Literal
 import keras
 import tensorflow as tf
 
-from models.dense import Dense, multiply
+from models.layers import Dense, LayerList, multiply
 
 State = tuple[tf.Tensor, ...]  # leaves [rows, units] or [batch, beam, units]; the first is the output
 Advance = Callable[[tf.Tensor, State], State]
@@ -112,7 +112,7 @@ def scan(
     arrays = [tf.TensorArray(x.dtype, steps, element_shape=x.shape[1:]).unstack(x) for x in inputs]
     outputs = tuple(tf.TensorArray(part.dtype, steps, element_shape=part.shape) for part in state[:keep])
 
-    def body(done: tf.Tensor, state: State, outputs: tuple[tf.TensorArray, ...]) -> tuple[tf.Tensor, State, tuple]:
+    def body(done: tf.Tensor, state: State, outputs: State) -> tuple[tf.Tensor, State, State]:
         time = steps - 1 - done if reverse else done
         after = step(tuple(array.read(time) for array in arrays), state)
         after = tuple(tf.ensure_shape(new, old.shape) for new, old in zip(after, state, strict=True))
@@ -156,8 +156,8 @@ class Encoder(keras.layers.Layer):
         if units % 2:
             raise ValueError(f"units of a bidirectional encoder are shared by two directions: got the odd {units}")
         depths = [depth] + [units] * (layers - 1)
-        self.forwards = [CELLS[cell](below, units // 2, name=f"forward_{n}") for n, below in enumerate(depths)]
-        self.backwards = [CELLS[cell](below, units // 2, name=f"backward_{n}") for n, below in enumerate(depths)]
+        self.forwards = LayerList([CELLS[cell](below, units // 2) for below in depths])
+        self.backwards = LayerList([CELLS[cell](below, units // 2) for below in depths])
         self.dropout = keras.layers.Dropout(dropout)
         self.built = True
 
@@ -184,7 +184,7 @@ class Stack(keras.layers.Layer):
     def __init__(self, cell: CellName, depth: int, units: int, layers: int, dropout: float, **kwargs: object) -> None:
         super().__init__(**kwargs)
         depths = ([depth] + [units] * (layers - 1))[:layers]  # no layers: nothing
-        self.cells = [CELLS[cell](below, units, name=f"layer_{n}") for n, below in enumerate(depths)]
+        self.cells = LayerList([CELLS[cell](below, units) for below in depths])
         self.dropout = keras.layers.Dropout(dropout)
         self.built = True
 

@@ -27,13 +27,14 @@ SHOWN_WORDS = 3
 def report(out: rich.console.Console, event: local.Starting | local.Finished) -> None:
     """One line of progress: a component began, or what it made and in which time."""
     if isinstance(event, local.Starting):
-        out.print(f"  [dim]▸ {event.name}[/]", end="\r" if out.is_terminal else "\n")
+        if out.is_terminal:
+            out.print(f"  [dim]▸ {event.name}[/]", end="\r")
         return
     made = DESCRIPTIONS[event.name](event.outputs) if event.name in DESCRIPTIONS else ""
     time = "  cached" if event.cached else f"{event.seconds:6.1f} s"
     style = "dim" if event.cached else "bold"
     line = rich.text.Text.assemble("  ", ("✓", "green"), " ", (f"{event.name:<20}", style), f"{time}   ", made)
-    out.print(line, no_wrap=True, overflow="ellipsis", crop=True)
+    out.print(line, soft_wrap=True)
 
 
 def _property(artifacts: typing.Any, name: str) -> typing.Any:
@@ -47,7 +48,7 @@ def _rows(outputs: local.Outputs) -> str:
 
 
 def _vocabularies(outputs: local.Outputs) -> str:
-    sizes = [_property(outputs["tokenizer"], f"{side}_vocabulary") for side in ("source", "target")]
+    sizes = [_property(outputs["tokenizer"], f"{side}_size") for side in ("source", "target")]
     return f"{sizes[0]:,} source pieces, {sizes[1]:,} target pieces"
 
 
@@ -85,6 +86,11 @@ DESCRIPTIONS: dict[str, Callable[[local.Outputs], str]] = {
 }
 
 
+def _figure(name: str, value: float) -> str:
+    """Rates are fractions, shown in percent; scores go from 0 to 100 as they are."""
+    return f"{value:.2%}" if name.endswith(("_rate", "_accuracy")) else f"{value:.2f}"
+
+
 def summarize(out: rich.console.Console, run: Run, seconds: float) -> None:
     """The end of a run: what came of it, a few words that it never saw in training, and where it looked."""
     result = run.result
@@ -92,9 +98,11 @@ def summarize(out: rich.console.Console, run: Run, seconds: float) -> None:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     kept = sum(count for name, count in result.rows.items() if name != "rejected")
-    table.add_row("rows", f"{kept + result.rows['rejected']:,} in, {result.rows['rejected']:,} rejected ({run.dead_letters})")
+    rejected = result.rows["rejected"]
+    where = f" ({run.dead_letters})" if rejected else ""
+    table.add_row("rows", f"{kept + rejected:,} in, {rejected:,} rejected{where}")
     for name, value in result.metrics.items():
-        table.add_row(f"test {name.replace('_', ' ')}", f"{value:.2%}" if value <= 1 and "bleu" not in name else f"{value:.2f}")
+        table.add_row(f"test {name.replace('_', ' ')}", _figure(name, value))
     verdict = "[green]blessed[/]" if result.blessed else "[yellow]not blessed[/]"
     table.add_row("verdict", "\n".join([verdict, *result.reasons]))
     table.add_row("model", f"{result.model_path}" if result.model_path else "not pushed")

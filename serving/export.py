@@ -21,7 +21,7 @@ import tensorflow_text
 
 from models import decoding
 from models.contract import DECODER_IDS, END, PAD, SOURCE, SOURCE_IDS, START, Seq2Seq
-from serving import signatures
+from serving import pieces, signatures
 
 WARMUP_FILE = "tf_serving_warmup_requests"  # TensorFlow Serving looks for this name in assets.extra
 CARD_FILE = "fovea.json"
@@ -73,16 +73,16 @@ class ServedModel(tf.Module):
         self,
         model: Seq2Seq,
         source_ids: Callable[[tf.Tensor], tf.RaggedTensor],
-        source_pieces: bytes,
-        target_pieces: bytes,
+        source_model: bytes,
+        target_model: bytes,
         settings: Decoding,
     ) -> None:
         """Args: the trained model; the transform graph, text [n] -> ids [n, source]; both SentencePiece models."""
         super().__init__()
         self._model = model
         self._source_ids = source_ids
-        self._source_tokenizer = tensorflow_text.SentencepieceTokenizer(source_pieces)
-        self._target_tokenizer = tensorflow_text.SentencepieceTokenizer(target_pieces)
+        self._source_tokenizer = pieces.tokenizer(source_model)
+        self._target_tokenizer = pieces.tokenizer(target_model)
         self._settings = settings
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=signatures.TEXT)])

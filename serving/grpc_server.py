@@ -42,13 +42,14 @@ class GrpcServer:
     def start(self, addresses: list[str]) -> None:
         """Open the ports; OSError names the one that cannot be opened."""
         for address in addresses:
-            try:
-                opened = self._server.add_insecure_port(address)
-            except RuntimeError:
-                opened = 0
-            if not opened and not address.startswith("unix:"):
-                raise OSError(f"gRPC cannot listen on {address}: is the port taken?")
+            self._open(address)
         self._server.start()
+
+    def _open(self, address: str) -> None:
+        try:
+            self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise OSError(f"gRPC cannot listen on {address}: is it taken?") from error
 
     def stop(self, grace_s: float) -> None:
         """Refuse new calls and let those in flight finish."""

@@ -42,6 +42,7 @@ class RestServer:
     def start(self, port: int) -> None:
         """Open the port, of IPv6 and IPv4; OSError names it if it cannot be opened."""
         listener = _listen(port)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or a kept connection waits 40 ms a response
         self._thread = threading.Thread(target=self._server.run, args=[[listener]], name="rest", daemon=True)
         self._thread.start()
 

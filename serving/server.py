@@ -107,17 +107,19 @@ def _listen_and_drain(flags: Flags, core: ServerCore, stop: threading.Event, sta
     grpc_server = GrpcServer(core, flags.grpc_max_threads, flags.enable_serialization_as_tensor_content)
     api = RestApi(core, flags.rest_api_timeout_in_ms, flags.rest_api_enable_cors_support)
     rest_server = RestServer(api, flags.rest_api_num_threads, DRAIN_TIMEOUT_S)
-    grpc_server.start(addresses)
-    if flags.rest_api_port:
-        rest_server.start(flags.rest_api_port)
-        addresses.append(f"http://0.0.0.0:{flags.rest_api_port}")
-    log(f"ready on {', '.join(addresses)} after {time.monotonic() - started:.1f} s")
-    stop.wait()
-    log("stopping: requests in flight finish first")
-    draining = threading.Thread(target=rest_server.stop)
-    draining.start()
-    grpc_server.stop(DRAIN_TIMEOUT_S)
-    draining.join()
+    try:
+        grpc_server.start(addresses)
+        if flags.rest_api_port:
+            rest_server.start(flags.rest_api_port)
+            addresses.append(f"http://0.0.0.0:{flags.rest_api_port}")
+        log(f"ready on {', '.join(addresses)} after {time.monotonic() - started:.1f} s")
+        stop.wait()
+        log("stopping: requests in flight finish first")
+    finally:
+        draining = threading.Thread(target=rest_server.stop)  # both sides at once
+        draining.start()
+        grpc_server.stop(DRAIN_TIMEOUT_S)
+        draining.join()
     return 0
 
 

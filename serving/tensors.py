@@ -87,8 +87,8 @@ def _flat(values: Any, dtype: DType) -> np.ndarray[Any, Any]:
     if dtype.field == "half_val":  # the bits of the 16, in the low half of an int32
         return np.array(values, np.int32).astype(np.uint16).view(dtype.numpy)
     if dtype.field in ("scomplex_val", "dcomplex_val"):
-        pairs = np.array(values, np.float64)
-        return (pairs[0::2] + 1j * pairs[1::2]).astype(dtype.numpy)
+        part = np.float32 if dtype.field == "scomplex_val" else np.float64
+        return np.array(values[: len(values) // 2 * 2], part).view(dtype.numpy)  # real, imaginary, real, ...
     if dtype.field == "int_val":
         return np.array(values, np.int32).astype(dtype.numpy)
     return np.array(values, dtype.numpy)

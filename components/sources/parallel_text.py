@@ -221,5 +221,5 @@ def _lines(path: str) -> Iterator[Line]:
                 except UnicodeDecodeError as error:
                     reason = f"invalid UTF-8 at byte {error.start + 1}"
                     yield number, Rejected(path, number, reason, text.decode(errors="backslashreplace"))
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise SourceError(f"{path}: broken gzip after line {number}: {error}") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise SourceError(f"{path}: cannot be read after line {number}: {error}") from error

@@ -9,8 +9,9 @@ context only goes into the prediction, so in training attention is one product o
 
 from __future__ import annotations
 
+import abc
 import dataclasses
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -18,7 +19,7 @@ from annotated_types import Ge, Gt, Lt, MultipleOf
 
 from models.attention import ATTENTIONS, Attended, Attention, Keys
 from models.contract import DECODER_IDS, PAD, SOURCE_IDS, Decoded, Seq2Seq, Step
-from models.dense import Dense
+from models.layers import Dense
 from models.recurrent import CELLS, CellName, Encoder, Stack, State, scan
 
 
@@ -38,6 +39,9 @@ class Config:
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.2
 
 
+States: TypeAlias = tuple[State, ...]  # the decoder's, a state a layer
+
+
 class Memory(NamedTuple):
     """The source, read once."""
 
@@ -45,31 +49,40 @@ class Memory(NamedTuple):
     summary: tf.Tensor  # [batch, units], where the encoder's two directions end
 
 
-class AttendAfter(keras.layers.Layer):
-    """The state after a step asks (Luong 2015, section 3), without input feeding."""
+class Decoder(keras.layers.Layer, abc.ABC):
+    """What turns pieces and the source into the two halves of an attentional vector. A state a layer."""
 
     def __init__(self, config: Config, attention: Attention) -> None:
         super().__init__(name="decoder")
         self.attention = attention
-        self.stack = Stack(config.cell, config.embedding, config.units, config.decoder_layers, config.dropout)
         self.built = True
 
-    def call(
-        self, inputs: tf.Tensor, states: tuple[State, ...], keys: Keys, training: bool = False
-    ) -> tuple[tf.Tensor, Attended]:
+    @abc.abstractmethod
+    def call(self, inputs: tf.Tensor, states: States, keys: Keys, training: bool = False) -> tuple[tf.Tensor, Attended]:
         """All steps: [batch, target, embedding], leaves [batch, units] -> ([batch, target, units], Attended)."""
+
+    @abc.abstractmethod
+    def step(self, inputs: tf.Tensor, states: States, keys: Keys) -> tuple[tf.Tensor, Attended, States]:
+        """One step: [batch, beam, embedding], leaves [batch, beam, units] -> ([batch, beam, units], Attended, next)."""
+
+
+class AttendAfter(Decoder):
+    """The state after a step asks (Luong 2015, section 3), without input feeding."""
+
+    def __init__(self, config: Config, attention: Attention) -> None:
+        super().__init__(config, attention)
+        self.stack = Stack(config.cell, config.embedding, config.units, config.decoder_layers, config.dropout)
+
+    def call(self, inputs: tf.Tensor, states: States, keys: Keys, training: bool = False) -> tuple[tf.Tensor, Attended]:
         hidden = self.stack(inputs, states, training=training)
         return hidden, self.attention(hidden, keys)
 
-    def step(
-        self, inputs: tf.Tensor, states: tuple[State, ...], keys: Keys
-    ) -> tuple[tf.Tensor, Attended, tuple[State, ...]]:
-        """One step: [batch, beam, embedding], leaves [batch, beam, units] -> ([batch, beam, units], Attended, next)."""
+    def step(self, inputs: tf.Tensor, states: States, keys: Keys) -> tuple[tf.Tensor, Attended, States]:
         hidden, states = self.stack.step(inputs, states)
         return hidden, self.attention(hidden, keys), states
 
 
-class AttendBefore(keras.layers.Layer):
+class AttendBefore(Decoder):
     """The state before a step asks, and the context goes into the step (Bahdanau 2015, A.2.2).
 
     In a deep decoder the lowest layer attends and every layer takes its context (Wu 2016, section 3.2), so that only
@@ -77,23 +90,17 @@ class AttendBefore(keras.layers.Layer):
     """
 
     def __init__(self, config: Config, attention: Attention) -> None:
-        super().__init__(name="decoder")
-        self.attention = attention
-        self.bottom = CELLS[config.cell](config.embedding, config.units, name="bottom")
-        self.context = Dense(config.units, self.bottom.gates * config.units, use_bias=False, name="context")
+        super().__init__(config, attention)
+        units = config.units
+        self.bottom = CELLS[config.cell](config.embedding, units, name="bottom")
+        self.context = Dense(units, self.bottom.gates * units, use_bias=False, name="context")
         self.dropout = keras.layers.Dropout(config.dropout)
-        self.upper = Stack(
-            config.cell, 2 * config.units, config.units, config.decoder_layers - 1, config.dropout, name="upper"
-        )
-        self.built = True
+        self.upper = Stack(config.cell, 2 * units, units, config.decoder_layers - 1, config.dropout, name="upper")
 
-    def call(
-        self, inputs: tf.Tensor, states: tuple[State, ...], keys: Keys, training: bool = False
-    ) -> tuple[tf.Tensor, Attended]:
-        """All steps: [batch, target, embedding], leaves [batch, units] -> ([batch, target, units], Attended)."""
+    def call(self, inputs: tf.Tensor, states: States, keys: Keys, training: bool = False) -> tuple[tf.Tensor, Attended]:
         advance = self.bottom.bind()
 
-        def step(now: tuple[tf.Tensor, ...], before: State) -> State:
+        def step(now: State, before: State) -> State:
             context, weights = self.attention(before[2][:, None], keys)
             after = advance(now[0] + self.context(context[:, 0]), before[2:])
             return context[:, 0], weights[:, 0], *after
@@ -107,16 +114,17 @@ class AttendBefore(keras.layers.Layer):
             hidden = self.upper(below, states[1:], training=training)
         return hidden, Attended(context, weights)
 
-    def step(
-        self, inputs: tf.Tensor, states: tuple[State, ...], keys: Keys
-    ) -> tuple[tf.Tensor, Attended, tuple[State, ...]]:
-        """One step: [batch, beam, embedding], leaves [batch, beam, units] -> ([batch, beam, units], Attended, next)."""
+    def step(self, inputs: tf.Tensor, states: States, keys: Keys) -> tuple[tf.Tensor, Attended, States]:
         attended = self.attention(states[0][0], keys)
         bottom = self.bottom.bind()(self.bottom.project(inputs) + self.context(attended.context), states[0])
-        hidden, upper = bottom[0], ()
-        if self.upper.cells:
-            hidden, upper = self.upper.step(tf.concat([hidden, attended.context], axis=-1), states[1:])
+        if not self.upper.cells:
+            return bottom[0], attended, (bottom,)
+        below = tf.concat([bottom[0], attended.context], axis=-1)
+        hidden, upper = self.upper.step(below, states[1:])
         return hidden, attended, (bottom, *upper)
+
+
+DECODERS: dict[str, type[Decoder]] = {"before": AttendBefore, "after": AttendAfter}
 
 
 class RecurrentSeq2Seq(Seq2Seq):
@@ -131,8 +139,7 @@ class RecurrentSeq2Seq(Seq2Seq):
         self.target_embedding.build()
         self.encoder = Encoder(config.cell, config.embedding, units, config.encoder_layers, config.dropout)
         self.attention = ATTENTIONS[config.attention](units, units, name="attention")
-        decoder = {"before": AttendBefore, "after": AttendAfter}[config.attend]
-        self.decoder = decoder(config, self.attention)
+        self.decoder = DECODERS[config.attend](config, self.attention)
         # A state a layer, each of as many parts as the cell has.
         self.layout = (config.decoder_layers, CELLS[config.cell].parts)
         self.bridge = Dense(units, config.decoder_layers * self.layout[1] * units, "tanh", name="bridge")
@@ -147,13 +154,13 @@ class RecurrentSeq2Seq(Seq2Seq):
         values, summary = self.encoder(embedded, mask, training=training)
         return Memory(self.attention.prepare(values, mask), summary)
 
-    def start(self, memory: Memory) -> tuple[State, ...]:
+    def start(self, memory: Memory) -> States:
         # Bahdanau 2015, A.2.2: s_0 = tanh(W h); here h is where both directions end, not the backward one alone.
         layers, parts = self.layout
         flat = tf.split(self.bridge(memory.summary), layers * parts, axis=-1)
         return tuple(tuple(flat[n * parts : (n + 1) * parts]) for n in range(layers))
 
-    def step(self, tokens: tf.Tensor, state: tuple[State, ...], memory: Memory) -> Step:
+    def step(self, tokens: tf.Tensor, state: States, memory: Memory) -> Step:
         hidden, attended, state = self.decoder.step(self.target_embedding(tokens), state, memory.keys)
         return Step(self._logits(hidden, attended, training=False), attended.weights, state)
 

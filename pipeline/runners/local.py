@@ -41,7 +41,8 @@ def run(graph: pipeline.Pipeline, pipeline_run_id: str) -> Iterator[Starting | F
         compiled, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: pipeline_run_id}
     )
     deployment = runner_utils.extract_local_deployment_config(compiled)
-    connection = metadata.Metadata(deployment.metadata_connection_config.sqlite)
+    chosen = deployment.metadata_connection_config.WhichOneof("connection_config")
+    connection = metadata.Metadata(getattr(deployment.metadata_connection_config, chosen))
     for node in compiled.nodes:
         name = node.pipeline_node.node_info.id
         yield Starting(name)

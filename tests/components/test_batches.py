@@ -32,7 +32,7 @@ def write(path: pathlib.Path, rows: list[tuple[list[int], list[int]]]) -> str:
     with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
         for source, target in rows:
             features = {
-                name: tf.train.Feature(int64_list=tf.train.Int64List(value=value))
+                name + batches.RAGGED: tf.train.Feature(int64_list=tf.train.Int64List(value=value))
                 for name, value in ((SOURCE_IDS, source), (TARGET_IDS, target))
             }
             writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())

@@ -9,7 +9,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.dense import Dense
+from models.layers import Dense
 from models.recurrent import CELLS, Cell, Encoder, Stack
 
 BATCH, TIME, DEPTH, UNITS = 2, 5, 7, 3

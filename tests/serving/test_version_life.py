@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -111,7 +112,8 @@ def test_sigterm_lets_requests_in_flight_finish(tmp_path: Path) -> None:
         with connect(address, "tiny") as client:
             answers.append(client.predict("wait", {"path": str(path)}))
 
-    with running(tmp_path / "models", tmp_path / "log") as server:
+    threads = "--tensorflow_inter_op_parallelism=7"  # a waiting request keeps some busy
+    with running(tmp_path / "models", tmp_path / "log", threads) as server:
         server.wait_ready()
         addresses = (server.grpc_address, server.rest_address)
         calls = [threading.Thread(target=call, args=pair) for pair in zip(addresses, go_on, strict=True)]
@@ -138,3 +140,16 @@ def test_a_server_whose_only_version_is_broken_does_not_start(tmp_path: Path, ca
     with pytest.raises(ServingError) as caught:
         connect(f"localhost:{flags.port}", "m").predict("serving_default", {})
     assert caught.value.status is Status.UNAVAILABLE
+
+
+@pytest.mark.parametrize("taken", ["gRPC", "REST"])
+def test_a_port_that_is_taken(taken: str, tmp_path: Path, capfd: Any) -> None:
+    export_tiny_model(tmp_path / "2", version=2)
+    with socket.create_server(("0.0.0.0", 0)) as listener:
+        port = listener.getsockname()[1]
+        ports = {"gRPC": (port, free_port()), "REST": (free_port(), port)}[taken]
+        flags = Flags(str(tmp_path), port=ports[0], rest_api_port=ports[1])
+        assert serve(flags, [], threading.Event()) == 1
+    error = capfd.readouterr().err
+    assert f"failed to start: {taken} cannot listen on " in error
+    assert str(port) in error

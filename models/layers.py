@@ -1,7 +1,8 @@
-"""The product with a weight matrix, and Keras' dense layer on top of it, so that they train fast."""
+"""What Keras has, without three of its traps: slow gradients, weights that are made late, lists that are not saved."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -35,3 +36,23 @@ class Dense(keras.layers.Dense):
         if self.use_bias:
             outputs += self.bias
         return outputs if self.activation is None else self.activation(outputs)
+
+
+class LayerList(keras.layers.Layer):
+    """Layers in order. tf.train.Checkpoint leaves out, without a word, the layers of a Python list on a Keras layer."""
+
+    def __init__(self, layers: Sequence[keras.layers.Layer], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.names = [f"layer_{number}" for number in range(len(layers))]
+        for name, layer in zip(self.names, layers, strict=True):
+            setattr(self, name, layer)
+        self.built = True
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, number: int) -> Any:
+        return getattr(self, self.names[number])
+
+    def __iter__(self) -> Iterator[Any]:
+        return (getattr(self, name) for name in self.names)

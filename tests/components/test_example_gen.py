@@ -1,0 +1,195 @@
+"""ExampleGen: splits, subsets, dead letters, and the data that it refuses."""
+
+import collections
+import json
+
+import pytest
+import tensorflow as tf
+from tfx.types import standard_artifacts
+
+from components import rows, settings, sources
+from components.example_gen import Config, DataError, find_inputs, read_rows, require_sound
+from components.example_gen_component import Executor, RejectedRows, RowExampleGen
+from components.rows import Rejected
+
+BEAM = ["--runner=FnApiRunner", "--sdk_container_image=unused"]
+SPLITS = ("train", "validation", "test")
+
+
+def write(folder, name, lines):
+    (folder / name).write_text("".join(line + "\n" for line in lines))
+    return str(folder / name)
+
+
+def pairs(count, start=0):
+    return [f"word{index}\tmot{index}" for index in range(start, start + count)]
+
+
+def run(folder, **config):
+    """The executor alone: {split: rows}, and the artifact of the rejected rows."""
+    executor = Executor(Executor.Context(beam_pipeline_args=BEAM, tmp_dir=str(folder / "tmp"), unique_id="1"))
+    examples, rejected = standard_artifacts.Examples(), RejectedRows()
+    examples.uri, rejected.uri = str(folder / "examples"), str(folder / "rejected")
+    properties = {
+        "config": settings.to_json(settings.from_json(Config, config)),
+        "fingerprint": "",
+        "dead_letters_dir": str(folder / "letters"),
+    }
+    executor.Do({}, {"examples": [examples], "rejected": [rejected]}, properties)
+    return {split: written(f"{examples.uri}/Split-{split}/*") for split in SPLITS}, rejected
+
+
+def written(pattern):
+    files = tf.io.gfile.glob(pattern)
+    return [
+        rows.from_example(record)
+        for record in tf.data.TFRecordDataset(files, compression_type="GZIP").as_numpy_iterator()
+    ]
+
+
+def dead_letters(folder):
+    lines = (folder / "letters" / "rejected.jsonl").read_text().splitlines()
+    return sorted((json.loads(line) for line in lines), key=lambda letter: (letter["file"], letter["line"]))
+
+
+def everything(splits):
+    return [row for split in splits.values() for row in split]
+
+
+def test_rows_of_all_files_are_in_the_split_of_their_source(tmp_path):
+    write(tmp_path, "1.tsv", pairs(53))
+    write(tmp_path, "2.tsv", [*pairs(53), *pairs(31, start=100)])
+    splits, rejected = run(tmp_path, source={"name": "parallel_text", "path": str(tmp_path / "*.tsv")})
+    fractions = {"train": 0.8, "validation": 0.1, "test": 0.1}
+    expected = collections.Counter(
+        (rows.split_of(f"word{index}", fractions), f"word{index}", f"mot{index}")
+        for index in [*range(53), *range(53), *range(100, 131)]
+    )
+    found = ((split, row.source, *row.references) for split, rows_ in splits.items() for row in rows_)
+    assert collections.Counter(found) == expected
+    for split in SPLITS:
+        assert rejected.get_int_custom_property(f"rows_{split}") == len(splits[split])
+    assert rejected.get_int_custom_property("rows_rejected") == 0
+    assert dead_letters(tmp_path) == []
+
+
+def test_a_subset_is_exact_the_same_and_part_of_every_greater_one(tmp_path):
+    write(tmp_path, "1.tsv", [*pairs(101), *pairs(17)])
+    write(tmp_path, "2.tsv", pairs(211, start=500))
+    source = {"name": "parallel_text", "path": str(tmp_path / "*.tsv")}
+    found = {}
+    for size in (83, 167):
+        (tmp_path / str(size)).mkdir()
+        splits, rejected = run(tmp_path / str(size), source=source, max_rows=size)
+        found[size] = collections.Counter(row.source for row in everything(splits))
+        assert found[size].total() == size
+        assert sum(rejected.get_int_custom_property(f"rows_{split}") for split in SPLITS) == size
+    assert found[83] <= found[167]
+    ranked = sorted(read_everything(source), key=rows.rank)
+    assert found[83] == collections.Counter(row.source for row in ranked[:83])
+
+
+def read_everything(source):
+    config = Config(source)
+    return [row for item in find_inputs(config) for row in read_rows(config, item)]
+
+
+def test_a_subset_of_more_rows_than_there_are_is_all_of_them(tmp_path):
+    path = write(tmp_path, "1.tsv", pairs(101))
+    splits, _ = run(tmp_path, source={"name": "parallel_text", "path": path}, max_rows=1009)
+    assert len(everything(splits)) == 101
+
+
+def test_given_splits_win(tmp_path):
+    counts = {"train": 13, "validation": 7, "test": 5}
+    paths = {split: write(tmp_path, f"{split}.tsv", pairs(count)) for split, count in counts.items()}
+    splits, _ = run(tmp_path, source={"name": "parallel_text", "path": paths})
+    assert {split: len(rows_) for split, rows_ in splits.items()} == counts
+
+
+def test_too_many_rejected_rows_stop_the_run_and_are_kept(tmp_path):
+    path = write(tmp_path, "1.tsv", [*pairs(41), *["broken"] * 13, "word41\t" + "mot " * 29])
+    with pytest.raises(DataError) as error:
+        run(tmp_path, source={"name": "parallel_text", "path": path}, max_length=97, max_rejected_fraction=0.1)
+    first, *shown = str(error.value).splitlines()
+    assert first == "14 of 55 rows rejected (25.5%), max_rejected_fraction is 0.1"
+    assert shown == [f"  {path}:{line}: 1 column, expected 2" for line in range(42, 52)]
+    letters = dead_letters(tmp_path)
+    assert [letter["line"] for letter in letters] == list(range(42, 56))
+    assert letters[0] == {"file": path, "line": 42, "reason": "1 column, expected 2", "row": "broken"}
+    assert letters[-1]["reason"] == "target of 115 characters, at most 97"
+
+
+def test_files_that_do_not_belong_together_stop_the_run_with_the_reason_alone(tmp_path):
+    en, fr = write(tmp_path, "a.en", pairs(11)), write(tmp_path, "a.fr", pairs(13))
+    with pytest.raises(DataError) as error:
+        run(tmp_path, source={"name": "parallel_text", "path": [en, fr]})
+    assert str(error.value) == f"aligned files must have the same number of lines: {en} has 11, {fr} has 13"
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        (
+            {"train": 0, "validation": 0, "test": 0, "rejected": 2},
+            "no good row: 2 rows were read, all of them rejected\n",
+        ),
+        (
+            {"train": 5, "validation": 0, "test": 3, "rejected": 0},
+            "no row in validation (train 5, validation 0, test 3)",
+        ),
+        ({"train": 5, "validation": 2, "test": 3, "rejected": 1}, "1 of 11 rows rejected (9.1%)"),
+    ],
+)
+def test_unsound_data_is_refused(counts, message):
+    rejected = [Rejected("a.tsv", 7 + index, "empty target", "") for index in range(counts["rejected"])]
+    with pytest.raises(DataError) as error:
+        require_sound(counts, rejected, limit=0.01)
+    assert str(error.value).startswith(message)
+    assert ("a.tsv:7: empty target" in str(error.value)) == bool(rejected)
+
+
+def test_as_many_rejected_rows_as_allowed_pass():
+    counts = {"train": 80, "validation": 9, "test": 10, "rejected": 1}
+    require_sound(counts, [Rejected("a.tsv", 7, "empty target", "")], limit=0.01)
+
+
+def test_splits_are_given_for_all_rows_or_for_none(tmp_path):
+    path = write(tmp_path, "1.tsv", pairs(3))
+    config = Config({"name": "parallel_text", "path": {"train": path, "test": path}})
+    with pytest.raises(sources.SourceError) as error:
+        find_inputs(config)
+    assert str(error.value) == "given splits must be all of train, validation, test, or none; there are: test, train"
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"source": {"name": "cmudict"}, "splits": {"train": 0.8}}, None),
+        ({"source": {"name": "cmudict"}, "splits": {"train": 0.7}}, "train \\+ validation \\+ test is 0.9, expected 1"),
+        ({"source": {"name": "cmudict"}, "splits": {"train": 0.9, "test": 0}}, "splits.test\n.*greater than 0"),
+        ({"source": {"name": "cmudict"}, "max_rows": 0}, "max_rows.*\n.*greater than 0"),
+        ({"source": {"name": "cmudict"}, "max_rows": "7"}, "max_rows.*\n.*valid integer"),
+        ({"source": {"name": "cmudict"}, "rows": 7}, "rows\n.*Unexpected keyword"),
+        ({}, "source\n.*Field required"),
+    ],
+)
+def test_a_wrong_configuration_is_refused(config, message):
+    if message is None:
+        assert settings.from_json(Config, config).splits.test == 0.1
+        return
+    with pytest.raises(ValueError, match=message):
+        settings.from_json(Config, config)
+
+
+def test_equal_configurations_are_equal_as_properties():
+    """Defaults written out are no other configuration: the cache must not see a difference."""
+    short = {"source": {"name": "cmudict"}}
+    long = {"max_length": 1000, "splits": {"test": 0.1, "train": 0.8}, "source": {"name": "cmudict"}}
+    first, second = (RowExampleGen(config, "7", "letters").exec_properties for config in (short, long))
+    assert first == second
+
+
+def test_a_source_without_a_name():
+    with pytest.raises(sources.SourceError, match=r"source\.name: None, expected one of cmudict, parallel_text"):
+        find_inputs(Config({"path": "a.tsv"}))
