@@ -59,7 +59,7 @@ def describe(split: str, anomalies: anomalies_pb2.Anomalies) -> list[str]:
 class SchemaExecutor(schema_executor.Executor):  # type: ignore[misc]
     """Infers the schema, then relaxes it."""
 
-    def Do(  # noqa: N802
+    def Do(
         self,
         input_dict: dict[str, list[Artifact]],
         output_dict: dict[str, list[Artifact]],
@@ -84,7 +84,7 @@ class SchemaGen(schema_component.SchemaGen):  # type: ignore[misc]
 class GateExecutor(validator_executor.Executor):  # type: ignore[misc]
     """Validates, then stops the run on anomalies."""
 
-    def Do(  # noqa: N802
+    def Do(
         self,
         input_dict: dict[str, list[Artifact]],
         output_dict: dict[str, list[Artifact]],

@@ -80,11 +80,11 @@ def _subset(good: beam.PCollection, size: int) -> beam.PCollection:
 class Executor(BaseExampleGenExecutor):  # type: ignore[misc]
     """Reads each input once, on whatever runner Beam has; the base class writes the splits."""
 
-    def GetInputSourceToExamplePTransform(self) -> beam.PTransform:  # noqa: N802
+    def GetInputSourceToExamplePTransform(self) -> beam.PTransform:
         """The base class reads each split on its own by this; rows are read once, see GenerateExamplesByBeam."""
         raise NotImplementedError
 
-    def GenerateExamplesByBeam(  # noqa: N802
+    def GenerateExamplesByBeam(
         self, pipeline: beam.Pipeline, exec_properties: dict[str, Any]
     ) -> dict[str, beam.PCollection]:
         """The splits, {"train": serialized examples, ...}; counts and dead letters go to files of their own."""
@@ -110,7 +110,7 @@ class Executor(BaseExampleGenExecutor):  # type: ignore[misc]
             for split, part in zip(SPLITS, parts, strict=True)
         }
 
-    def Do(  # noqa: N802
+    def Do(
         self,
         input_dict: dict[str, list[Artifact]],
         output_dict: dict[str, list[Artifact]],

@@ -35,11 +35,10 @@ metric_types.register_metric(TextMetric)
 
 def _computations(
     name: str,
-    token_unit: str = "word",
     model_name: str = "",
     output_name: str = "",
     example_weighted: bool = False,
-    **unused: typing.Any,
+    token_unit: str = "word",  # last: TFMA looks at the parameters before the one that a partial fills in
 ) -> list[metric_types.MetricComputation]:
     key = metric_types.MetricKey(
         name=name, model_name=model_name, output_name=output_name, example_weighted=example_weighted
@@ -63,7 +62,7 @@ class _SumOfRows(beam.CombineFn):  # type: ignore[misc]
 
     def add_input(self, accumulator: typing.Any, element: metric_types.StandardMetricInputs) -> typing.Any:
         predictions = element.get_predictions(self._key.model_name)[signatures.TEXT]
-        return accumulator + self._metric.statistics(strings(element.get_labels()), strings(predictions)[0])
+        return accumulator + self._metric.statistics(strings(element.get_labels(self._key.model_name)), strings(predictions)[0])
 
     def merge_accumulators(self, accumulators: Iterable[typing.Any]) -> typing.Any:
         return sum(accumulators, start=0.0)

@@ -19,8 +19,8 @@ import annotated_types
 import sentencepiece
 import tensorflow as tf
 
-from serving import pieces as piece_ops
 from models.contract import END, PAD, START, UNK
+from serving import pieces as piece_ops
 
 if TYPE_CHECKING:
     import tensorflow_text

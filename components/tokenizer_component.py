@@ -41,7 +41,7 @@ def _words(serialized: bytes) -> Iterator[tuple[str, str]]:
 class Executor(BaseBeamExecutor):  # type: ignore[misc]
     """Only the counts leave Beam."""
 
-    def Do(  # noqa: N802
+    def Do(
         self,
         input_dict: dict[str, list[Artifact]],
         output_dict: dict[str, list[Artifact]],

@@ -20,7 +20,7 @@ from components.tokenizer_component import Tokenizer
 class Executor(TransformExecutor):  # type: ignore[misc]
     """Tells the preprocessing function where the tokenizer is."""
 
-    def Do(  # noqa: N802
+    def Do(
         self,
         input_dict: dict[str, list[Artifact]],
         output_dict: dict[str, list[Artifact]],

@@ -1,4 +1,4 @@
-"""What Keras has, without three of its traps: slow gradients, weights that are made late, lists that are not saved."""
+"""Layers that Keras has, without what costs time or weights there: slow products and dropout, lists left unsaved."""
 
 from __future__ import annotations
 
@@ -36,6 +36,21 @@ class Dense(keras.layers.Dense):
         if self.use_bias:
             outputs += self.bias
         return outputs if self.activation is None else self.activation(outputs)
+
+
+class Dropout(keras.layers.Dropout):
+    """keras.layers.Dropout (Srivastava 2014), one float in, 0 or 1 / (1 - rate) times it out, with Philox by name.
+
+    Keras leaves the choice of the generator to TensorFlow, which under XLA on a CPU takes one that is twenty times
+    slower (TF 2.21: 282 ms instead of 15 for [256, 9, 256] and a product).
+    """
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        if not training or self.rate == 0:
+            return inputs
+        seed = tf.cast(self.seed_generator.next(), tf.int32)
+        draws = tf.random.stateless_uniform(tf.shape(inputs), seed, alg="philox")
+        return tf.where(draws >= self.rate, inputs / (1.0 - self.rate), tf.zeros([], inputs.dtype))
 
 
 class LayerList(keras.layers.Layer):

@@ -14,7 +14,7 @@ from typing import Literal
 import keras
 import tensorflow as tf
 
-from models.layers import Dense, LayerList, multiply
+from models.layers import Dense, Dropout, LayerList, multiply
 
 State = tuple[tf.Tensor, ...]  # leaves [rows, units] or [batch, beam, units]; the first is the output
 Advance = Callable[[tf.Tensor, State], State]
@@ -158,7 +158,7 @@ class Encoder(keras.layers.Layer):
         depths = [depth] + [units] * (layers - 1)
         self.forwards = LayerList([CELLS[cell](below, units // 2) for below in depths])
         self.backwards = LayerList([CELLS[cell](below, units // 2) for below in depths])
-        self.dropout = keras.layers.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.built = True
 
     def call(self, inputs: tf.Tensor, mask: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
@@ -185,7 +185,7 @@ class Stack(keras.layers.Layer):
         super().__init__(**kwargs)
         depths = ([depth] + [units] * (layers - 1))[:layers]  # no layers: nothing
         self.cells = LayerList([CELLS[cell](below, units) for below in depths])
-        self.dropout = keras.layers.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.built = True
 
     def call(self, inputs: tf.Tensor, states: tuple[State, ...], training: bool = False) -> tf.Tensor:

@@ -47,8 +47,9 @@ class RestClient(Client):
     def predict(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """See `Client.predict`."""
         values = {name: _to_json(value) for name, value in inputs.items()}
+        types = self._output_types(signature)  # before the run, so that its answer is not lost for want of them
         answer = self._call("POST", ":predict", {"signature_name": signature, "inputs": values})["outputs"]
-        types = self._output_types(signature)
+        types = types or self._output_types(signature)  # a new version may have brought the signature
         outputs = answer if isinstance(answer, dict) and len(types) > 1 else {next(iter(types)): answer}
         return {name: _to_python(name, value, types.get(name)) for name, value in outputs.items()}
 
@@ -58,12 +59,16 @@ class RestClient(Client):
             connection.close()
 
     def _output_types(self, signature: str) -> dict[str, str]:
-        """From the metadata, asked once: a lone output comes without its name, and JSON has one type of number."""
+        """From the metadata, asked once: a lone output comes without its name, and JSON has one type of number.
+
+        Nothing for a signature that is not there: Predict will say so.
+        """
         if signature not in self._outputs:
-            metadata = self._call("GET", "/metadata")
-            signatures = metadata["metadata"]["signature_def"]["signature_def"]
-            outputs = signatures[signature or "serving_default"]["outputs"]
-            self._outputs[signature] = {name: info["dtype"] for name, info in outputs.items()}
+            signatures = self._call("GET", "/metadata")["metadata"]["signature_def"]["signature_def"]
+            found = signatures.get(signature or "serving_default")
+            if found is None:
+                return {}
+            self._outputs[signature] = {name: info["dtype"] for name, info in found["outputs"].items()}
         return self._outputs[signature]
 
     def _call(self, method: str, suffix: str, document: Any = None) -> Any:

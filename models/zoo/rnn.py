@@ -19,7 +19,7 @@ from annotated_types import Ge, Gt, Lt, MultipleOf
 
 from models.attention import ATTENTIONS, Attended, Attention, Keys
 from models.contract import DECODER_IDS, PAD, SOURCE_IDS, Decoded, Seq2Seq, Step
-from models.layers import Dense
+from models.layers import Dense, Dropout
 from models.recurrent import CELLS, CellName, Encoder, Stack, State, scan
 
 
@@ -94,7 +94,7 @@ class AttendBefore(Decoder):
         units = config.units
         self.bottom = CELLS[config.cell](config.embedding, units, name="bottom")
         self.context = Dense(units, self.bottom.gates * units, use_bias=False, name="context")
-        self.dropout = keras.layers.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.upper = Stack(config.cell, 2 * units, units, config.decoder_layers - 1, config.dropout, name="upper")
 
     def call(self, inputs: tf.Tensor, states: States, keys: Keys, training: bool = False) -> tuple[tf.Tensor, Attended]:
@@ -145,7 +145,7 @@ class RecurrentSeq2Seq(Seq2Seq):
         self.bridge = Dense(units, config.decoder_layers * self.layout[1] * units, "tanh", name="bridge")
         self.attentional = Dense(2 * units, units, "tanh", use_bias=False, name="attentional")
         self.output_logits = Dense(units, target_vocabulary, dtype="float32", name="logits")
-        self.dropout = keras.layers.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.built = True
 
     def encode(self, source_ids: tf.Tensor, training: bool = False) -> Memory:

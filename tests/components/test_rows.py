@@ -4,7 +4,7 @@ import collections
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components import rows
@@ -52,6 +52,7 @@ def test_a_dead_letter_is_one_line_of_json_whatever_is_in_it():
     assert Rejected(**json.loads(line.encode())) == letter
 
 
+@settings(deadline=None)
 @given(TEXT, st.lists(TEXT, min_size=1))
 def test_a_row_survives_its_form_on_disk(source, references):
     example = rows.to_example(row(source, tuple(references)))
@@ -70,6 +71,7 @@ def test_the_features_are_those_of_the_contract():
     }
 
 
+@settings(deadline=None)
 @given(st.integers(1, 100_003))
 def test_a_length_is_within_its_bucket_and_the_next_bucket_starts_where_it_ends(length):
     low, high = map(int, rows.length_bucket(length).split("-"))

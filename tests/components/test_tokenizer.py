@@ -1,25 +1,28 @@
 """Tokeniser: what comes back is what went in, special ids, sizes, and what cannot be trained."""
 
+import functools
 import unicodedata
 
 import pytest
 import tensorflow as tf
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from tfx.types import standard_artifacts
 
-from components import tokenizer
+from components import rows, tokenizer
 from components.settings import from_json, to_json
 from components.tokenizer import Config, Pieces, TokenizerError, Tokenizers
+from components.tokenizer_component import Executor, Tokenizer
 from models.contract import END, PAD, START, UNK
 
 COUNTS = {"fovea": 7, "F": 11, "OW1": 5, "V": 5, "ʃɛlf": 3, "naïve": 2, "ﬁ①": 2, "日本語": 1}
 KINDS = ("char", "word", "bpe", "unigram")
 
 
-@pytest.fixture(scope="module")
-def tokenizers():
-    """One model of each kind."""
-    return {kind: tokenizer.train(COUNTS, Pieces(kind, 331)) for kind in KINDS}
+@functools.cache
+def trained(kind):
+    """One model of each kind: no fixture, whose bytes a failing property test would print."""
+    return tokenizer.train(COUNTS, Pieces(kind, 331))
 
 
 def pieces(model, text, add_end=False):
@@ -42,52 +45,55 @@ KNOWN_WORDS = texts(st.sampled_from(sorted(COUNTS)))
 ANY_WORDS = texts(st.text(st.characters(exclude_categories=["Cs", "Cc", "Zs"], exclude_characters="▁"), min_size=1))
 
 
+@settings(deadline=None)  # the first call loads TensorFlow Text
 @given(KNOWN_CHARACTERS)
-def test_char_gives_back_known_characters(tokenizers, text):
-    assert there_and_back(tokenizers["char"], text) == text
-    assert len(pieces(tokenizers["char"], text)) == len(text)
+def test_char_gives_back_known_characters(text):
+    assert there_and_back(trained("char"), text) == text
+    assert len(pieces(trained("char"), text)) == len(text)
 
 
+@settings(deadline=None)  # the first call loads TensorFlow Text
 @given(KNOWN_WORDS)
-def test_word_gives_back_known_words(tokenizers, text):
-    assert there_and_back(tokenizers["word"], text) == text
-    assert len(pieces(tokenizers["word"], text)) == len(text.split(" "))
+def test_word_gives_back_known_words(text):
+    assert there_and_back(trained("word"), text) == text
+    assert len(pieces(trained("word"), text)) == len(text.split(" "))
 
 
 @pytest.mark.parametrize("kind", ["bpe", "unigram"])
+@settings(deadline=None)  # the first call loads TensorFlow Text
 @given(text=ANY_WORDS)
-def test_bytes_give_back_whatever_was_never_seen(tokenizers, kind, text):
-    ids = pieces(tokenizers[kind], text)
-    assert there_and_back(tokenizers[kind], text) == text
+def test_bytes_give_back_whatever_was_never_seen(kind, text):
+    ids = pieces(trained(kind), text)
+    assert there_and_back(trained(kind), text) == text
     assert not {PAD, UNK, START, END} & set(ids)
 
 
-def test_identity_keeps_what_nfkc_changes(tokenizers):
+def test_identity_keeps_what_nfkc_changes():
     nfkc = tokenizer.train(COUNTS, Pieces("bpe", 331, normalization="nmt_nfkc"))
     assert there_and_back(nfkc, "ﬁ①") == "fi1"
-    assert there_and_back(tokenizers["bpe"], "ﬁ①") == "ﬁ①"
+    assert there_and_back(trained("bpe"), "ﬁ①") == "ﬁ①"
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_end_follows_and_an_empty_text_is_only_end(tokenizers, kind):
-    assert pieces(tokenizers[kind], "fovea", add_end=True) == [*pieces(tokenizers[kind], "fovea"), END]
-    assert pieces(tokenizers[kind], "", add_end=True) == [END]
+def test_end_follows_and_an_empty_text_is_only_end(kind):
+    assert pieces(trained(kind), "fovea", add_end=True) == [*pieces(trained(kind), "fovea"), END]
+    assert pieces(trained(kind), "", add_end=True) == [END]
 
 
 @pytest.mark.parametrize("kind", ["char", "word"])
-def test_what_char_and_word_do_not_know_is_unk(tokenizers, kind):
-    assert set(pieces(tokenizers[kind], "ж")) == {UNK}
+def test_what_char_and_word_do_not_know_is_unk(kind):
+    assert set(pieces(trained(kind), "ж")) == {UNK}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_model_is_a_function_of_the_counts(tokenizers, kind):
+def test_a_model_is_a_function_of_the_counts(kind):
     backwards = dict(reversed(COUNTS.items()))
-    assert tokenizer.train(backwards, Pieces(kind, 331)) == tokenizers[kind]
+    assert tokenizer.train(backwards, Pieces(kind, 331)) == trained(kind)
 
 
-def test_sizes(tokenizers):
-    assert tokenizer.vocabulary(tokenizers["word"]) == 4 + len(COUNTS)
-    assert tokenizer.vocabulary(tokenizers["char"]) == 4 + 1 + len(set("".join(COUNTS)))  # and the space
+def test_sizes():
+    assert tokenizer.vocabulary(trained("word")) == 4 + len(COUNTS)
+    assert tokenizer.vocabulary(trained("char")) == 4 + 1 + len(set("".join(COUNTS)))  # and the space
     assert tokenizer.vocabulary(tokenizer.train(COUNTS, Pieces("word", 7))) == 7
     assert pieces(tokenizer.train(COUNTS, Pieces("word", 7)), "F ʃɛlf fovea") == [4, UNK, 5]
 
@@ -103,13 +109,13 @@ def test_nothing_is_logged(capfd):
     assert "LOG(" not in capfd.readouterr().err
 
 
-def test_the_two_sides_are_loaded_from_their_files(tmp_path, tokenizers):
+def test_the_two_sides_are_loaded_from_their_files(tmp_path):
     for side, kind in (("source", "char"), ("target", "word")):
-        (tmp_path / f"{side}.model").write_bytes(tokenizers[kind])
+        (tmp_path / f"{side}.model").write_bytes(trained(kind))
     loaded = tokenizer.load(str(tmp_path))
-    assert (loaded.source_model, loaded.target_model) == (tokenizers["char"], tokenizers["word"])
-    assert loaded.source_size == tokenizer.vocabulary(tokenizers["char"])
-    assert loaded.target_size == tokenizer.vocabulary(tokenizers["word"])
+    assert (loaded.source_model, loaded.target_model) == (trained("char"), trained("word"))
+    assert loaded.source_size == tokenizer.vocabulary(trained("char"))
+    assert loaded.target_size == tokenizer.vocabulary(trained("word"))
     assert loaded.target().detokenize(loaded.target().tokenize(["F OW1 V"])).numpy() == [b"F OW1 V"]
 
 
@@ -148,3 +154,55 @@ def test_a_wrong_configuration_is_refused(config, message):
 def test_a_configuration_survives_json():
     config = Config(source=Pieces("char", 97), target=Pieces("word", 89, character_coverage=0.5))
     assert from_json(Config, to_json(config)) == config
+
+
+def test_two_tokenizers_in_one_saved_model_stay_two(tmp_path):
+    """Their resources are found by name in the whole process: one name for both would make them one."""
+    both = Tokenizers(trained("char"), trained("word"))
+
+    class Saved(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+        def ids(self, text):
+            return {"source": both.source().tokenize(text).values, "target": both.target().tokenize(text).values}
+
+    saved = Saved()
+    tf.saved_model.save(saved, str(tmp_path), signatures={"serving_default": saved.ids})
+    ids = tf.saved_model.load(str(tmp_path)).signatures["serving_default"](text=tf.constant(["F OW1"]))
+    assert ids["source"].numpy().tolist() == pieces(trained("char"), "F OW1")
+    assert ids["target"].numpy().tolist() == pieces(trained("word"), "F OW1")
+
+
+def train_on(folder, examples, config):
+    """The executor of TokenizerTrainer on these rows."""
+    split = folder / "examples" / "Split-train"
+    split.mkdir(parents=True)
+    with tf.io.TFRecordWriter(str(split / "data.gz"), tf.io.TFRecordOptions("GZIP")) as writer:
+        for source, *references in examples:
+            row = rows.Row(source, tuple(references), "a.tsv", 1)
+            writer.write(rows.to_example(row).SerializeToString())
+    context = Executor.Context(beam_pipeline_args=["--runner=FnApiRunner"], tmp_dir=str(folder / "tmp"), unique_id="1")
+    inputs, output = standard_artifacts.Examples(), Tokenizer()
+    inputs.uri, output.uri = str(folder / "examples"), str(folder / "tokenizer")
+    inputs.split_names = '["train"]'
+    Executor(context).Do({"examples": [inputs]}, {"tokenizer": [output]}, {"config": to_json(config)})
+    return tokenizer.load(output.uri)
+
+
+def test_every_right_answer_is_counted(tmp_path):
+    examples = [("tomato", "T AH M EY T OW", "T AH M AA T OW"), ("tea", "T IY")]
+    words = Config(source=Pieces("word", 97), target=Pieces("word", 97))
+    models = train_on(tmp_path, examples, words)
+    assert models.source_model == tokenizer.train({"tomato": 1, "tea": 1}, Pieces("word", 97))
+    counts = {"T": 5, "AH": 2, "M": 2, "OW": 2, "EY": 1, "AA": 1, "IY": 1}
+    assert models.target_model == tokenizer.train(counts, Pieces("word", 97))
+
+
+def test_shared_pieces_are_trained_on_both_sides(tmp_path):
+    models = train_on(tmp_path, [("a b", "b c c")], Config(shared=Pieces("word", 97)))
+    assert models.source_model == models.target_model
+    assert models.source_model == tokenizer.train({"a": 1, "b": 2, "c": 2}, Pieces("word", 97))
+
+
+def test_an_untrainable_side_is_named(tmp_path):
+    with pytest.raises(TokenizerError, match=r"^tokenizer\.target: vocabulary_size is 97, but"):
+        train_on(tmp_path, [("tea", "thé")], Config(source=Pieces("char", 97), target=Pieces("bpe", 97)))

@@ -9,7 +9,6 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.layers import Dense
 from models.recurrent import CELLS, Cell, Encoder, Stack
 
 BATCH, TIME, DEPTH, UNITS = 2, 5, 7, 3
@@ -118,15 +117,3 @@ def test_dropout_is_for_training_only() -> None:
 def test_an_odd_number_of_units_is_refused() -> None:
     with pytest.raises(ValueError, match="shared by two directions: got the odd 7"):
         Encoder("gru", DEPTH, 7, layers=1, dropout=0.0)
-
-
-@pytest.mark.parametrize("shape", [(BATCH, DEPTH), (BATCH, TIME, DEPTH), (BATCH, 2, TIME, DEPTH)])
-def test_dense_is_keras_dense(shape: tuple[int, ...]) -> None:
-    ours, theirs = Dense(DEPTH, UNITS, "tanh"), keras.layers.Dense(UNITS, "tanh")
-    shake(ours)
-    inputs = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    theirs.build(shape)
-    theirs.set_weights(ours.get_weights())
-    np.testing.assert_allclose(ours(inputs), theirs(inputs), atol=1e-6)
-    symbolic = tf.function(ours, input_signature=[tf.TensorSpec([None] * (len(shape) - 1) + [DEPTH])])
-    np.testing.assert_allclose(symbolic(inputs), theirs(inputs), atol=1e-6)

@@ -14,7 +14,7 @@ import pytest
 from serving import wire
 from serving.client import Client, ServingError, Status, connect
 from serving.tensors import write_tensor
-from tests.serving.tiny_server import Server
+from tests.serving.tiny_server import Gate, Server
 
 
 @pytest.fixture(params=["gRPC", "REST"])
@@ -47,6 +47,11 @@ def test_the_servers_refusal(client: Client) -> None:
         client.predict("pick", {"index": np.array([5], np.int32)})
     assert caught.value.status is Status.INVALID_ARGUMENT
     assert caught.value.message.startswith("indices[0] = 5 is not in [0, 3)")
+
+
+def test_a_signature_that_is_not_there(client: Client) -> None:
+    with pytest.raises(ServingError, match='"s" not found'):
+        client.predict("s", {"x": [1.0]})
 
 
 def test_a_version_that_is_not_there(server: Server) -> None:
@@ -83,10 +88,10 @@ def test_no_server(address: str) -> None:
 
 def test_the_deadline(server: Server, tmp_path: Path) -> None:
     for address in (server.grpc_address, server.rest_address):
-        go_on = tmp_path / address.rpartition(":")[2]
+        gate = Gate(tmp_path / address.rpartition(":")[2])
         with connect(address, "tiny", timeout_s=0.3) as client, pytest.raises(ServingError) as caught:
-            client.predict("wait", {"path": str(go_on)})
-        go_on.touch()  # the server must not go on waiting
+            client.predict("wait", {"path": gate.path})
+        gate.open()
         assert caught.value.status is Status.DEADLINE_EXCEEDED
 
 

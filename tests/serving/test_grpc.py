@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -20,7 +21,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from tests.serving.tiny_server import Server
+from tests.serving.tiny_server import Gate, Server
 
 FLOAT, STRING = 1, 7
 
@@ -168,9 +169,11 @@ def test_long_messages_are_cut(stub: Any) -> None:
     assert details == ('Serving signature key "' + "s" * 2000)[:1024] + "...TRUNCATED"
 
 
-def test_the_deadline_ends_a_run(stub: Any, tmp_path: Any) -> None:
+def test_the_deadline_ends_a_call(stub: Any, tmp_path: Path) -> None:
+    gate = Gate(tmp_path / "gate")
     with pytest.raises(grpc.RpcError) as caught:
-        stub.Predict(request("wait", path=str(tmp_path / "never")), timeout=0.3)
+        stub.Predict(request("wait", path=gate.path), timeout=0.3)
+    gate.open()
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 

@@ -16,7 +16,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from serving.client import ServingError, Status, connect
 from serving.flags import Flags
 from serving.server import serve
-from tests.serving.tiny_server import Server, export_tiny_model, free_port, running, wait_until
+from tests.serving.tiny_server import Gate, Server, export_tiny_model, free_port, running, wait_until
 
 AddVersion = Callable[..., int]
 
@@ -43,14 +43,14 @@ def warm_up_record(signature: str, **inputs: Any) -> bytes:
 
 
 def test_a_new_version_takes_over_under_calls(server: Server, add_version: AddVersion, tmp_path: Path) -> None:
-    go_on = tmp_path / "go_on"
+    gate = Gate(tmp_path / "gate")
     answers: list[dict[str, Any]] = []
     seen: list[int] = []
     with connect(server.grpc_address, model="tiny") as client:
         old = version_of(client)
-        in_flight = threading.Thread(target=lambda: answers.append(client.predict("wait", {"path": str(go_on)})))
+        in_flight = threading.Thread(target=lambda: answers.append(client.predict("wait", {"path": gate.path})))
         in_flight.start()
-        wait_until((tmp_path / "go_on.started").exists, "the request to be in flight")
+        gate.wait_held()
         new = add_version()
 
         def taken_over() -> bool:
@@ -62,7 +62,7 @@ def test_a_new_version_takes_over_under_calls(server: Server, add_version: AddVe
         server.wait_state(old, "UNLOADING")  # not END: a request is in flight
         with pytest.raises(ServingError, match=rf"NOT_FOUND: Servable not found for request: Specific\(tiny, {old}\)"):
             connect(server.grpc_address, "tiny", version=old).predict("serving_default", {"text": ["one"]})
-        go_on.touch()
+        gate.open()
         in_flight.join()
         assert answers[0]["version"] == old
     server.wait_state(old, "END")
@@ -105,26 +105,26 @@ def test_warm_up_requests_are_replayed_and_a_failing_one_fails_the_load(
 
 def test_sigterm_lets_requests_in_flight_finish(tmp_path: Path) -> None:
     export_tiny_model(tmp_path / "models" / "007", version=7)
-    go_on = [tmp_path / "grpc", tmp_path / "rest"]
+    gates = [Gate(tmp_path / "grpc"), Gate(tmp_path / "rest")]
     answers: list[Any] = []
 
-    def call(address: str, path: Path) -> None:
+    def call(address: str, gate: Gate) -> None:
         with connect(address, "tiny") as client:
-            answers.append(client.predict("wait", {"path": str(path)}))
+            answers.append(client.predict("wait", {"path": gate.path}))
 
-    threads = "--tensorflow_inter_op_parallelism=7"  # a waiting request keeps some busy
+    threads = "--tensorflow_inter_op_parallelism=7"  # a request that waits keeps one
     with running(tmp_path / "models", tmp_path / "log", threads) as server:
         server.wait_ready()
         addresses = (server.grpc_address, server.rest_address)
-        calls = [threading.Thread(target=call, args=pair) for pair in zip(addresses, go_on, strict=True)]
+        calls = [threading.Thread(target=call, args=pair) for pair in zip(addresses, gates, strict=True)]
         for thread in calls:
             thread.start()
-        for path in go_on:
-            wait_until(path.with_suffix(".started").exists, "the request to be in flight")
+        for gate in gates:
+            gate.wait_held()
         server.process.send_signal(signal.SIGTERM)
         wait_until(lambda: "stopping" in server.log(), "the signal to be heard")
-        for path in go_on:
-            path.touch()
+        for gate in gates:
+            gate.open()
         for thread in calls:
             thread.join()
         assert [int(answer["version"]) for answer in answers] == [7, 7]

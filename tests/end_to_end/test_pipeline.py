@@ -1,0 +1,165 @@
+"""From raw rows to a served answer, with real TFX, Beam, ML Metadata, MLflow and TFMA."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import mlflow
+import pytest
+
+from components.evaluator import PREDICTIONS_FILE
+from pipeline import digest, lineage
+from pipeline.run import Run
+from serving.export import exported_versions
+from tests.end_to_end.conftest import BROKEN, ROWS, Workshop, make_workshop
+
+DEADLINE_S = 240
+
+
+def pushed(workshop: Workshop) -> list[str]:
+    return [path.name for path in exported_versions(workshop.home.models("capitals"))]
+
+
+def predictions(workshop: Workshop) -> pathlib.Path:
+    return next(workshop.home.artifacts("capitals").glob(f"Evaluator/evaluation/*/{PREDICTIONS_FILE}"))
+
+
+def test_a_first_run_blesses_and_pushes(workshop: Workshop, first: Run) -> None:
+    result = first.result
+    assert result.blessed, result.reasons
+    assert result.metrics["sequence_error_rate"] <= 0.3
+    assert result.rows["rejected"] == BROKEN
+    assert sum(result.rows.values()) == ROWS + BROKEN
+    assert result.cached == ()
+    assert result.version in pushed(workshop) and result.model_path
+    assert pathlib.Path(result.model_path, "assets.extra", "tf_serving_warmup_requests").exists()
+    assert len(first.pictures) == len(first.samples) == 8
+
+
+def test_dead_letters_are_exactly_the_broken_rows(workshop: Workshop, first: Run) -> None:
+    letters = [json.loads(line) for line in first.dead_letters.read_text().splitlines()]
+    assert {letter["line"]: letter["reason"] for letter in letters} == workshop.broken
+    assert len(letters) == BROKEN
+    assert {letter["file"] for letter in letters} == {str(workshop.folder / "pairs.tsv")}
+    copy = workshop.home.rejected("capitals") / "rejected.jsonl"
+    assert copy.read_text() == first.dead_letters.read_text()
+
+
+def test_attention_finds_the_letter_that_it_says(first: Run) -> None:
+    """The task's alignment is known: the n-th capital is the n-th letter."""
+    right = [
+        row.weights()[n].argmax() == n for row in first.samples for n in range(len(row.source_pieces) - 1) if row.right
+    ]
+    assert sum(right) >= 0.7 * len(right)
+    for row in first.samples:
+        assert "".join(row.source_pieces).replace("</s>", "") == row.source
+
+
+def test_a_second_run_reuses_everything_and_pushes_nothing(workshop: Workshop, first: Run) -> None:
+    before = pushed(workshop)
+    again = workshop.run().result
+    assert set(again.cached) == {
+        "ExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Tokenizer", "Transform", "Trainer",
+        "Evaluator", "Pusher",
+    }  # fmt: skip
+    assert pushed(workshop) == before
+    assert again.version == first.result.version and again.metrics == first.result.metrics
+
+
+def test_a_worse_model_is_not_blessed_and_not_pushed(workshop: Workshop, first: Run) -> None:
+    before = pushed(workshop)
+    worse = workshop.run("training.epochs=1", "evaluation.thresholds={}").result
+    assert not worse.blessed and worse.version is None and worse.model_path is None
+    assert "against the latest blessed model's" in worse.reasons[0] and "worse by" in worse.reasons[0]
+    assert "Transform" in worse.cached and "Trainer" not in worse.cached
+    assert pushed(workshop) == before
+
+
+def test_evaluate_agrees_with_the_evaluator(workshop: Workshop, first: Run) -> None:
+    done = workshop.fovea("evaluate", "--model", "capitals", "--data", str(predictions(workshop)), "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    for name, value in first.result.metrics.items():
+        assert report["metrics"][name] == pytest.approx(value, abs=1e-9)
+    assert report["rows"] == first.result.rows["test"]
+
+
+def test_the_export_answers_alike_in_a_process_of_its_own(workshop: Workshop, first: Run) -> None:
+    """With TensorFlow and TensorFlow Text alone."""
+    texts = ["abc1", "edcba3", "", "never 9"]
+    code = (
+        "import sys, json, tensorflow as tf, tensorflow_text\n"
+        "f = tf.saved_model.load(sys.argv[1]).signatures['serving_default']\n"
+        "print(json.dumps([t.decode() for t in f(text=tf.constant(json.loads(sys.argv[2])))['text'].numpy()]))\n"
+        "assert not {'tfx', 'tensorflow_transform', 'models', 'serving'} & set(sys.modules)\n"
+    )
+    model_path = str(first.result.model_path)
+    alone = subprocess.run(
+        [sys.executable, "-c", code, model_path, json.dumps(texts)], capture_output=True, text=True, cwd="/", check=True
+    )
+    ours = workshop.fovea("predict", "--model", "capitals", "--n-best", "3", "--json", *texts)
+    assert ours.returncode == 0, ours.stderr
+    answers = json.loads(ours.stdout)
+    assert [answer["text"] for answer in answers] == json.loads(alone.stdout)
+    assert all(len(answer["n_best"]) == 3 and answer["n_best"][0]["text"] == answer["text"] for answer in answers)
+
+
+def test_mlflow_holds_the_run(workshop: Workshop, first: Run) -> None:
+    client = mlflow.MlflowClient(workshop.home.tracking("capitals").uri)
+    run = client.get_run(first.result.mlflow_run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["training.epochs"] == "14" and run.data.params["model.units"] == "64"
+    assert run.data.metrics["test/sequence_error_rate"] == first.result.metrics["sequence_error_rate"]
+    losses = client.get_metric_history(run.info.run_id, "training/loss")
+    assert [point.step for point in losses[:3]] == [5, 10, 15] and losses[-1].value < losses[0].value
+    assert int(run.data.tags["mlmd.Trainer.model"]) in {model.id for model in lineage.models(workshop.home)}
+    artifacts = {item.path for item in client.list_artifacts(run.info.run_id)}
+    assert {"config.yaml", "result.json", "rejected.jsonl", "training.json", "alignments", "evaluation"} <= artifacts
+
+
+def test_models_are_listed_with_what_became_of_them(workshop: Workshop, first: Run) -> None:
+    known = lineage.models(workshop.home)
+    assert known[0].blessed and known[0].version == first.result.version
+    assert known[0].mlflow_run_id == first.result.mlflow_run_id
+
+
+def test_broken_data_stops_the_run_and_keeps_the_dead_letters(workshop: Workshop) -> None:
+    done = workshop.fovea("run", str(workshop.config), "--set", "data.max_rejected_fraction=0.01", "--set", "name=strict")
+    assert done.returncode == 1
+    assert f"{BROKEN} of {ROWS + BROKEN} rows rejected" in done.stderr
+    first_line = min(workshop.broken)
+    assert f"pairs.tsv:{first_line}: {workshop.broken[first_line]}" in done.stderr
+    assert len((workshop.home.rejected("strict") / "rejected.jsonl").read_text().splitlines()) == BROKEN
+
+
+def test_a_killed_training_resumes_and_pushes_once(tmp_path: pathlib.Path) -> None:
+    workshop = make_workshop(tmp_path)
+    changes = ["--set", "training.checkpoint_steps=20", "--set", "training.epochs=15"]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", "run", str(workshop.config), *changes],
+        cwd=digest.PROJECT,
+        env={**os.environ, "FOVEA_HOME": str(workshop.home.root)},
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + DEADLINE_S
+    while not list(workshop.home.checkpoints("capitals").glob("*/checkpoint")):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            running.wait(timeout=0.1)
+        assert running.poll() is None and time.monotonic() < deadline, "no checkpoint was written"
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    assert not pushed(workshop)
+    done = workshop.fovea("run", str(workshop.config), *changes, "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert "resumed from the checkpoint of step" in done.stderr
+    assert result["blessed"] and pushed(workshop) == [result["version"]]
+    assert "Transform" in result["cached"] and "Trainer" not in result["cached"]
+    assert not list(workshop.home.checkpoints("capitals").iterdir())
