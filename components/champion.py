@@ -9,7 +9,7 @@ from tfx.types import Artifact
 CANDIDATE = "candidate"
 
 
-class LatestOtherBlessedModel(LatestBlessedModelStrategy):  # type: ignore[misc]
+class LatestOtherBlessedModel(LatestBlessedModelStrategy):
     """The latest blessed model that is not the candidate itself.
 
     A run that finds everything in the cache has a candidate that was blessed before. Compared with itself it would be

@@ -56,7 +56,7 @@ def describe(split: str, anomalies: anomalies_pb2.Anomalies) -> list[str]:
     return [f"{split}: {name}: {info.short_description} ({info.description})" for name, info in sorted(found.items())]
 
 
-class SchemaExecutor(schema_executor.Executor):  # type: ignore[misc]
+class SchemaExecutor(schema_executor.Executor):
     """Infers the schema, then relaxes it."""
 
     def Do(
@@ -71,7 +71,7 @@ class SchemaExecutor(schema_executor.Executor):  # type: ignore[misc]
         io_utils.write_pbtxt_file(path, relax(io_utils.parse_pbtxt_file(path, schema_pb2.Schema())))
 
 
-class SchemaGen(schema_component.SchemaGen):  # type: ignore[misc]
+class SchemaGen(schema_component.SchemaGen):
     """The schema of the train split alone, so that the others can be held against it."""
 
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(SchemaExecutor)
@@ -81,7 +81,7 @@ class SchemaGen(schema_component.SchemaGen):  # type: ignore[misc]
         super().__init__(statistics=statistics, exclude_splits=list(SPLITS[1:]))
 
 
-class GateExecutor(validator_executor.Executor):  # type: ignore[misc]
+class GateExecutor(validator_executor.Executor):
     """Validates, then stops the run on anomalies."""
 
     def Do(
@@ -102,7 +102,7 @@ class GateExecutor(validator_executor.Executor):  # type: ignore[misc]
         return result
 
 
-class AnomalyGate(ExampleValidator):  # type: ignore[misc]
+class AnomalyGate(ExampleValidator):
     """ExampleValidator, through which only data without anomalies passes."""
 
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(GateExecutor)

@@ -3,7 +3,7 @@
 The real model decodes the real test rows in Beam; TFMA adds up our metrics for all rows and for each slice, checks the
 thresholds and compares with the latest blessed model. Beside TFMA's own files the evaluation artifact holds
 
-- ``predictions.jsonl``, a row a line: ``{"source": "fovea", "references": ["F OW V IY AH"], "prediction": "F OW V IY AH"}``
+- ``predictions.jsonl``, a row a line: ``{"source": "keep", "references": ["K IY P"], "prediction": "K IY P"}``;
 - ``alignments.jsonl``, the first of these rows with their attention (`Aligned`);
 - ``verdict.json``: metrics, slices, blessed or not, and the reasons in words (`Verdict`).
 """

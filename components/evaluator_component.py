@@ -67,7 +67,7 @@ def eval_config(config: Config, token_unit: str) -> config_pb2.EvalConfig:
     )
 
 
-def _threshold(config: Config, name: str) -> config_pb2.MetricThreshold | None:
+def _threshold(config: Config, name: metrics.Name) -> config_pb2.MetricThreshold | None:
     threshold = config_pb2.MetricThreshold()
     higher_is_better = metrics.find(name).higher_is_better
     bound = config.thresholds.get(name)
@@ -85,7 +85,7 @@ def _threshold(config: Config, name: str) -> config_pb2.MetricThreshold | None:
     return None if bound is None and margin is None else threshold
 
 
-class Executor(base_beam_executor.BaseBeamExecutor):  # type: ignore[misc]
+class Executor(base_beam_executor.BaseBeamExecutor):
     """Decodes, measures, compares and blesses."""
 
     def Do(self, input_dict: ArtifactDict, output_dict: ArtifactDict, exec_properties: dict[str, typing.Any]) -> None:
@@ -103,11 +103,17 @@ class Executor(base_beam_executor.BaseBeamExecutor):  # type: ignore[misc]
         self._measure(input_dict["examples"], models, tfma_config, evaluation)
         verdict = _verdict(config, evaluation)
         verdict.write(evaluation)
-        write_alignments(evaluation, _aligned(local.LocalModel(path_utils.serving_model_path(candidate.uri)), evaluation))
+        write_alignments(
+            evaluation, _aligned(local.LocalModel(path_utils.serving_model_path(candidate.uri)), evaluation)
+        )
         _bless(verdict, artifact_utils.get_single_instance(output_dict["blessing"]), candidate, baseline)
 
     def _measure(
-        self, examples: list[Artifact], models: list[typing.Any], config: config_pb2.EvalConfig, evaluation: pathlib.Path
+        self,
+        examples: list[Artifact],
+        models: list[typing.Any],
+        config: config_pb2.EvalConfig,
+        evaluation: pathlib.Path,
     ) -> None:
         factory = tfxio_utils.get_tfxio_factory_from_artifact(
             examples=examples, telemetry_descriptors=["Evaluator"], raw_record_column_name=tfma.ARROW_INPUT_COLUMN
@@ -134,7 +140,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):  # type: ignore[misc]
             )
 
 
-class _KeepPredictions(beam.PTransform):  # type: ignore[misc]
+class _KeepPredictions(beam.PTransform):
     """An extractor that adds nothing: it writes each row and the candidate's answer to a file."""
 
     def __init__(self, path: str) -> None:
@@ -234,7 +240,7 @@ def _bless(verdict: Verdict, blessing: Artifact, candidate: Artifact, baseline: 
     blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, value)
 
 
-class EvaluatorSpec(component_spec.ComponentSpec):  # type: ignore[misc]
+class EvaluatorSpec(component_spec.ComponentSpec):
     """What goes in and out of the Evaluator."""
 
     PARAMETERS = {
@@ -252,7 +258,7 @@ class EvaluatorSpec(component_spec.ComponentSpec):  # type: ignore[misc]
     }
 
 
-class Evaluator(base_beam_component.BaseBeamComponent):  # type: ignore[misc]
+class Evaluator(base_beam_component.BaseBeamComponent):
     """Evaluates a model on the test rows and blesses it, or not. `baseline_model` may resolve to nothing."""
 
     SPEC_CLASS = EvaluatorSpec

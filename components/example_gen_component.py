@@ -32,13 +32,13 @@ REJECTED_FILE = "rejected.jsonl"
 _COUNTS_FILE = "counts.jsonl"
 
 
-class RejectedRows(Artifact):  # type: ignore[misc]
+class RejectedRows(Artifact):
     """rejected.jsonl, and the custom properties rows_train, rows_validation, rows_test, rows_rejected."""
 
     TYPE_NAME = "fovea.RejectedRows"
 
 
-class _Read(beam.DoFn):  # type: ignore[misc]
+class _Read(beam.DoFn):
     """Input -> (rank, split, serialized example), at most `max_rows` of an input; rejected rows as JSON beside them."""
 
     def __init__(self, config: str) -> None:
@@ -77,7 +77,7 @@ def _subset(good: beam.PCollection, size: int) -> beam.PCollection:
     return good | "Subset" >> beam.Filter(lambda row, last: row[0] <= last, beam.pvalue.AsSingleton(last))
 
 
-class Executor(BaseExampleGenExecutor):  # type: ignore[misc]
+class Executor(BaseExampleGenExecutor):
     """Reads each input once, on whatever runner Beam has; the base class writes the splits."""
 
     def GetInputSourceToExamplePTransform(self) -> beam.PTransform:
@@ -133,7 +133,7 @@ class Executor(BaseExampleGenExecutor):  # type: ignore[misc]
         require_sound(counts, rejected, config.max_rejected_fraction)
 
 
-class RowExampleGenSpec(component_spec.ComponentSpec):  # type: ignore[misc]
+class RowExampleGenSpec(component_spec.ComponentSpec):
     """What goes in and out of RowExampleGen."""
 
     PARAMETERS: ClassVar[dict[str, Any]] = {
@@ -146,7 +146,7 @@ class RowExampleGenSpec(component_spec.ComponentSpec):  # type: ignore[misc]
     }
 
 
-class RowExampleGen(BaseBeamComponent):  # type: ignore[misc]
+class RowExampleGen(BaseBeamComponent):
     """Rows of a source as examples in three splits, and the rows that were rejected."""
 
     SPEC_CLASS = RowExampleGenSpec

@@ -125,7 +125,7 @@ def evaluate(
 ) -> dict[str, float]:
     """Scores of all rows: ((references, prediction), ...) -> {name: score}."""
     metrics = {name: find(name, token_unit) for name in names}
-    sums: dict[str, typing.Any] = {name: 0.0 for name in metrics}
+    sums: dict[str, typing.Any] = dict.fromkeys(metrics, 0.0)
     for references, prediction in rows:
         for name, metric in metrics.items():
             sums[name] = sums[name] + metric.statistics(references, prediction)

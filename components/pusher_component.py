@@ -12,10 +12,10 @@ from tfx.types import Artifact, artifact_utils
 from tfx.types import standard_component_specs as specs
 from tfx.utils import proto_utils
 
-from serving.export import Card, exported_versions
+from serving.card import Card, exported_versions
 
 
-class Executor(executor.Executor):  # type: ignore[misc]
+class Executor(executor.Executor):
     """Pushes a blessed model, unless that very export is there already (a new blessing of an old model, say)."""
 
     def Do(
@@ -36,7 +36,7 @@ class Executor(executor.Executor):  # type: ignore[misc]
         super().Do(input_dict, output_dict, exec_properties)
 
 
-class Pusher(component.Pusher):  # type: ignore[misc]
+class Pusher(component.Pusher):
     """See `Executor`."""
 
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)

@@ -14,10 +14,10 @@ from components import metrics
 from serving import signatures
 
 
-class TextMetric(metric_types.Metric):  # type: ignore[misc]
+class TextMetric(metric_types.Metric):
     """A metric of decoded strings against every reference of a row.
 
-    In an EvalConfig: ``MetricConfig(class_name="TextMetric", module="components.tfma_metrics", config='"name": "bleu"')``.
+    In an EvalConfig: `MetricConfig(class_name="TextMetric", module="components.tfma_metrics", config='{"name": "ter"}')`
     """
 
     def __init__(self, name: str, token_unit: str = "word") -> None:
@@ -47,7 +47,7 @@ def _computations(
     return [metric_types.MetricComputation(keys=[key], preprocessors=None, combiner=combiner)]
 
 
-class _SumOfRows(beam.CombineFn):  # type: ignore[misc]
+class _SumOfRows(beam.CombineFn):
     """Adds up `Metric.statistics`; 0.0 stands for the sum of no rows."""
 
     def __init__(self, key: metric_types.MetricKey, token_unit: str) -> None:
@@ -62,7 +62,9 @@ class _SumOfRows(beam.CombineFn):  # type: ignore[misc]
 
     def add_input(self, accumulator: typing.Any, element: metric_types.StandardMetricInputs) -> typing.Any:
         predictions = element.get_predictions(self._key.model_name)[signatures.TEXT]
-        return accumulator + self._metric.statistics(strings(element.get_labels(self._key.model_name)), strings(predictions)[0])
+        return accumulator + self._metric.statistics(
+            strings(element.get_labels(self._key.model_name)), strings(predictions)[0]
+        )
 
     def merge_accumulators(self, accumulators: Iterable[typing.Any]) -> typing.Any:
         return sum(accumulators, start=0.0)

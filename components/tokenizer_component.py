@@ -23,7 +23,7 @@ from components.tokenizer import SIDES, Config, TokenizerError, model_path, trai
 from models.contract import SPLITS
 
 
-class Tokenizer(Artifact):  # type: ignore[misc]
+class Tokenizer(Artifact):
     """source.model and target.model, equal where pieces are shared; custom properties source_size and target_size."""
 
     TYPE_NAME = "fovea.Tokenizer"
@@ -38,7 +38,7 @@ def _words(serialized: bytes) -> Iterator[tuple[str, str]]:
                 yield side, word
 
 
-class Executor(BaseBeamExecutor):  # type: ignore[misc]
+class Executor(BaseBeamExecutor):
     """Only the counts leave Beam."""
 
     def Do(
@@ -84,7 +84,7 @@ class Executor(BaseBeamExecutor):  # type: ignore[misc]
         return counts
 
 
-class TokenizerTrainerSpec(component_spec.ComponentSpec):  # type: ignore[misc]
+class TokenizerTrainerSpec(component_spec.ComponentSpec):
     """What goes in and out of TokenizerTrainer."""
 
     PARAMETERS: ClassVar[dict[str, Any]] = {"config": component_spec.ExecutionParameter(type=str)}
@@ -92,7 +92,7 @@ class TokenizerTrainerSpec(component_spec.ComponentSpec):  # type: ignore[misc]
     OUTPUTS: ClassVar[dict[str, Any]] = {"tokenizer": component_spec.ChannelParameter(type=Tokenizer)}
 
 
-class TokenizerTrainer(BaseBeamComponent):  # type: ignore[misc]
+class TokenizerTrainer(BaseBeamComponent):
     """The section `tokenizer`, trained on the examples of the train split."""
 
     SPEC_CLASS = TokenizerTrainerSpec

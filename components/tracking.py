@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
+import pathlib
+import subprocess
+import sys
 import time
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 if typing.TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -36,6 +40,23 @@ class Store:
         from mlflow import MlflowClient
 
         return MlflowClient(self.uri)
+
+
+@contextlib.contextmanager
+def made_beside(store: Store) -> Iterator[None]:
+    """Make a new SQLite store in a process of its own while the body does something else, such as imports.
+
+    MLflow's migrations take three seconds; most machines have a second core for them.
+    """
+    path = pathlib.Path(store.uri.removeprefix("sqlite:///"))
+    if not store.uri.startswith("sqlite:///") or path.exists():
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    code = "import sys; from components.tracking import Store; Store(*sys.argv[1:]).client().search_experiments()"
+    arguments = [sys.executable, "-W", "ignore", "-c", code, store.uri, store.artifacts, store.experiment]
+    with subprocess.Popen(arguments, cwd=pathlib.Path(__file__).parent.parent, stderr=subprocess.DEVNULL):
+        yield
 
 
 def open_run(store: Store, pipeline_run_id: str, tags: Mapping[str, str], parameters: Mapping[str, str]) -> str:

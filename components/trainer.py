@@ -20,6 +20,7 @@ from components import batches, progress, settings, tokenizer, tracking, trainin
 from components.transform import SourceGraph
 from models import zoo
 from serving import export
+from serving.card import Card
 
 WARMUP_ROWS = 8
 
@@ -33,7 +34,7 @@ class Config:
         model: {"name": a family of the zoo, and its options}.
         training: the `training` section.
         decoding: the `decoding` section.
-        token_unit: see `serving.export.Card`.
+        token_unit: see `serving.card.Card`.
         tracking: where the learning curves go.
         checkpoints: a folder outside the artifacts (TFX deletes those of a failed component).
         code: digest of the code that trains, so that its change is a change of the configuration.
@@ -56,9 +57,7 @@ def run_fn(fn_args: typing.Any) -> None:
     training_files, validation_files = _files(fn_args.train_files), _files(fn_args.eval_files)
     keras.utils.set_random_seed(config.training.seed)
     family, options = zoo.load(config.model["name"]), {k: v for k, v in config.model.items() if k != "name"}
-    model = family.build(
-        settings.from_json(family.Config, options), tokenizers.source_size, tokenizers.target_size
-    )
+    model = family.build(settings.from_json(family.Config, options), tokenizers.source_size, tokenizers.target_size)
     checkpoints = _checkpoint_dir(config, [*training_files, *validation_files])
     with progress.TrainingBar(rich.console.Console(stderr=True)) as bar:
         outcome = training.train(
@@ -76,7 +75,7 @@ def run_fn(fn_args: typing.Any) -> None:
         tokenizers.target_model,
         config.decoding,
     )
-    card = export.Card(name=config.name, export_id=uuid.uuid4().hex, token_unit=config.token_unit)
+    card = Card(name=config.name, export_id=uuid.uuid4().hex, token_unit=config.token_unit)
     export.save(served, pathlib.Path(fn_args.serving_model_dir), card, _warmup(validation_files, tokenizers))
     model_run = pathlib.Path(fn_args.model_run_dir)
     model_run.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ MLFLOW_RUN_ID = "mlflow_run_id"  # stamped on the Model, so that a cached one st
 ArtifactDict = dict[str, list[Artifact]]
 
 
-class Executor(executor.GenericExecutor):  # type: ignore[misc]
+class Executor(executor.GenericExecutor):
     """Tells `run_fn` which tokenizer and which MLflow run."""
 
     def _GetFnArgs(
@@ -32,7 +32,7 @@ class Executor(executor.GenericExecutor):  # type: ignore[misc]
         return fn_args
 
 
-class Trainer(component.Trainer):  # type: ignore[misc]
+class Trainer(component.Trainer):
     """See `Executor`; the rest is TFX's."""
 
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)

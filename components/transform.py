@@ -10,7 +10,7 @@ import tensorflow_text  # noqa: F401  (brings the graph's operations)
 from models.contract import SOURCE, SOURCE_IDS
 
 
-class SourceGraph(tf.Module):  # type: ignore[misc]
+class SourceGraph(tf.Module):
     """The source's side of the graph: text ["abbe"] -> ids [[6, 5, 5, 7, 3]].
 
     The graph wants every feature of a raw row; those that nobody knows when a model is asked are fed empty.

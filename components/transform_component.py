@@ -17,7 +17,7 @@ from components import preprocessing
 from components.tokenizer_component import Tokenizer
 
 
-class Executor(TransformExecutor):  # type: ignore[misc]
+class Executor(TransformExecutor):
     """Tells the preprocessing function where the tokenizer is."""
 
     def Do(
@@ -32,7 +32,7 @@ class Executor(TransformExecutor):  # type: ignore[misc]
         super().Do(inputs, output_dict, {**exec_properties, "custom_config": json.dumps(custom_config)})
 
 
-class TokenizedTransformSpec(TransformSpec):  # type: ignore[misc]
+class TokenizedTransformSpec(TransformSpec):
     """Transform's, and the tokenizer."""
 
     INPUTS: ClassVar[dict[str, Any]] = {
@@ -41,7 +41,7 @@ class TokenizedTransformSpec(TransformSpec):  # type: ignore[misc]
     }
 
 
-class TokenizedTransform(BaseBeamComponent):  # type: ignore[misc]
+class TokenizedTransform(BaseBeamComponent):
     """Examples of text -> examples of ids, and the graph that makes them (see `preprocessing.py`).
 
     Statistics of ids tell little and cost a third of the time; nothing is analysed, so that there is nothing to cache.

@@ -5,7 +5,8 @@ time), `beam` (hypotheses of a row), `query`, `key` (attention), `vocabulary`, `
 
 A model is held in two ways. Training calls it whole, with teacher forcing::
 
-    model({"source_ids": [[5, 9, 3]], "decoder_ids": [[2, 7]]}) -> Decoded(logits [1, 2, vocabulary], attention [1, 2, 3])
+    model({"source_ids": [[5, 9, 3]], "decoder_ids": [[2, 7]]})
+    -> Decoded(logits [1, 2, vocabulary], attention [1, 2, 3])
 
 Decoding encodes once and then steps, state in and state out (`models/decoding.py`)::
 

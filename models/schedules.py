@@ -21,7 +21,7 @@ class Config:
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
-    schedule: Literal["constant", "inverse_sqrt", "cosine", "linear"] = "linear"
+    name: Literal["constant", "inverse_sqrt", "cosine", "linear"] = "linear"
     learning_rate: Annotated[float, Gt(0)] = 0.001  # the peak
     warmup_steps: Annotated[int, Ge(0)] = 100
 
@@ -95,4 +95,4 @@ SCHEDULES: dict[str, type[Schedule]] = {
 
 def build(config: Config, total_steps: int) -> Schedule:
     """The schedule of a config for a training of `total_steps`."""
-    return SCHEDULES[config.schedule](config.learning_rate, config.warmup_steps, total_steps)
+    return SCHEDULES[config.name](config.learning_rate, config.warmup_steps, total_steps)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -10,15 +9,11 @@ import pathlib
 import sys
 import time
 import typing
-from collections.abc import Iterator
 
 import rich.console
 import typer
 
-from pipeline.quiet import quiet
-
-if typing.TYPE_CHECKING:
-    from pipeline.home import Home
+from pipeline.startup import load_tensorflow, prepare
 
 FAILED, USAGE = 1, 2
 
@@ -32,17 +27,17 @@ app = typer.Typer(
 err = rich.console.Console(stderr=True, highlight=False)
 
 HomeOption = typing.Annotated[
-    typing.Optional[str],
+    str | None,
     typer.Option("--home", envvar="FOVEA_HOME", help="Folder of all state.", show_default="./.fovea"),
 ]
 SetOption = typing.Annotated[
-    typing.Optional[list[str]], typer.Option("--set", metavar="A.B=VALUE", help="Change a setting; may be repeated.")
+    list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Change a setting; may be repeated.")
 ]
 JsonOption = typing.Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 ConfigArgument = typing.Annotated[pathlib.Path, typer.Argument(metavar="CONFIG", help="A YAML file.")]
 
 
-class Failure(Exception):
+class CommandError(Exception):
     """What ends a command: a sentence for the user, and the exit code."""
 
     def __init__(self, text: str, code: int = FAILED) -> None:
@@ -50,16 +45,10 @@ class Failure(Exception):
         self.code = code
 
 
-@contextlib.contextmanager
-def _home(path: str | None) -> Iterator[Home]:
-    from pipeline.home import Home
-
-    yield Home.at(path)
-
-
 @app.command()
 def check(config: ConfigArgument, set_: SetOption = None, json_: JsonOption = False) -> None:
     """Check a configuration and a sample of its data; report all errors at once."""
+    load_tensorflow()
     from pipeline import check as checking
 
     report = checking.check(_load(config, set_))
@@ -75,13 +64,18 @@ def check(config: ConfigArgument, set_: SetOption = None, json_: JsonOption = Fa
 def run(config: ConfigArgument, set_: SetOption = None, home: HomeOption = None, json_: JsonOption = False) -> None:
     """Run the pipeline: from raw rows to a blessed, pushed model."""
     began_s = time.monotonic()
-    settings = _load(config, set_)
-    err.print(f"[bold]fovea run[/] {config} → {settings.name}")
-    from pipeline import console
-    from pipeline import run as running
+    from components import tracking
     from pipeline.home import Home
 
-    finished = running.execute(settings, Home.at(home), err)
+    place = Home.at(home)
+    with tracking.made_beside(place.tracking("")):
+        load_tensorflow()
+        settings = _load(config, set_)
+        err.print(f"[bold]fovea run[/] {config} → {settings.name}")
+        from pipeline import console
+        from pipeline import run as running
+
+    finished = running.execute(settings, place, err)
     if json_:
         print(json.dumps(dataclasses.asdict(finished.result), ensure_ascii=False))
     else:
@@ -93,12 +87,13 @@ def evaluate(
     model: typing.Annotated[str, typer.Option("--model", help="Name of a pushed model, or path of a SavedModel.")],
     data: typing.Annotated[pathlib.Path, typer.Option("--data", help="Labelled rows: TSV or JSONL, also .gz.")],
     output: typing.Annotated[
-        typing.Optional[pathlib.Path], typer.Option("--output", help="Write each row with its prediction, as JSONL.")
+        pathlib.Path | None, typer.Option("--output", help="Write each row with its prediction, as JSONL.")
     ] = None,
     home: HomeOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Metrics of an exported model on any labelled file."""
+    load_tensorflow()
     from pipeline import evaluate as evaluating
     from pipeline.home import Home
 
@@ -111,27 +106,36 @@ def evaluate(
 
 @app.command()
 def predict(
-    texts: typing.Annotated[list[str], typer.Argument(metavar="TEXT_OR_FILE...", help="Texts, or files of one a line.")],
+    texts: typing.Annotated[
+        list[str], typer.Argument(metavar="TEXT_OR_FILE...", help="Texts, or files of one a line.")
+    ],
     model: typing.Annotated[
-        typing.Optional[str], typer.Option("--model", help="Name of a pushed model, or path; with --server, its name there.")
+        str | None,
+        typer.Option("--model", help="Name of a pushed model, or path; with --server, its name there."),
     ] = None,
     server: typing.Annotated[
-        typing.Optional[str], typer.Option("--server", metavar="HOST:PORT", help="Ask a model server (gRPC, or http://).")
+        str | None,
+        typer.Option("--server", metavar="HOST:PORT", help="Ask a model server (gRPC, or http://)."),
     ] = None,
-    n_best: typing.Annotated[typing.Optional[int], typer.Option("--n-best", min=1, help="This many answers each.")] = None,
+    n_best: typing.Annotated[int | None, typer.Option("--n-best", min=1, help="This many answers each.")] = None,
     attention: typing.Annotated[
-        typing.Optional[pathlib.Path], typer.Option("--attention", metavar="PNG", help="Draw the attention.")
+        pathlib.Path | None, typer.Option("--attention", metavar="PNG", help="Draw the attention.")
     ] = None,
     home: HomeOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Answers of a model, here or on a server."""
     if not model and not server:
-        raise Failure("predict needs --model or --server", USAGE)
+        raise CommandError("predict needs --model or --server", USAGE)
     from pipeline import predict as predicting
     from pipeline.home import Home
 
-    predictor = predicting.connect(server, model) if server else predicting.load(Home.at(home).find_model(str(model)))
+    if server:
+        predictor = predicting.connect(server, model)
+    else:
+        path = Home.at(home).find_model(str(model))
+        load_tensorflow()
+        predictor = predicting.load(path)
     answers = predicting.answer(predictor, predicting.read_texts(texts), n_best, attention is not None)
     if attention:
         predicting.draw(answers, attention, err)
@@ -144,6 +148,7 @@ def predict(
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def serve(context: typer.Context) -> None:
     """Serve a model over TensorFlow Serving's gRPC and REST APIs; takes TensorFlow Serving's flags."""
+    load_tensorflow()
     from serving import server
 
     raise typer.Exit(server.main(context.args))
@@ -182,27 +187,38 @@ def _load(path: pathlib.Path, changes: list[str] | None) -> typing.Any:
     try:
         return config.load(path, changes or ())
     except config.ConfigError as error:
-        raise Failure(str(error), USAGE) from error
+        raise CommandError(str(error), USAGE) from error
 
 
 def main() -> None:
     """The entry point `fovea`: 0 done, 1 failed, 2 wrong usage or configuration."""
-    quiet()
+    prepare()
+    code = _run()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # everything is written; TensorFlow's and Beam's own teardown takes four seconds
+
+
+def _run() -> int:
     try:
         app()
-    except Failure as error:
-        err.print(f"[red]error:[/] {error}", soft_wrap=True, markup=True)
-        sys.exit(error.code)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except CommandError as error:
+        err.print("[red]error:[/]", end=" ")
+        err.print(str(error), soft_wrap=True, markup=False)
+        return error.code
     except KeyboardInterrupt:
         err.print("[yellow]interrupted[/]")
-        sys.exit(130)
+        return 130
     except Exception as error:  # the last line of defence: one sentence, and the traceback for those who ask
         if os.environ.get("FOVEA_DEBUG"):
-            raise
+            err.print_exception()
         err.print("[red]error:[/]", end=" ")
-        err.print(f"{error}", soft_wrap=True, markup=False)
+        err.print(f"{type(error).__name__}: {error}", soft_wrap=True, markup=False)
         err.print("[dim](FOVEA_DEBUG=1 shows where it came from)[/]")
-        sys.exit(FAILED)
+        return FAILED
+    return 0
 
 
 if __name__ == "__main__":

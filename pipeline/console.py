@@ -43,7 +43,9 @@ def _property(artifacts: typing.Any, name: str) -> typing.Any:
 
 
 def _rows(outputs: local.Outputs) -> str:
-    counts = {name: _property(outputs["rejected"], f"rows_{name}") for name in ("train", "validation", "test", "rejected")}
+    counts = {
+        name: _property(outputs["rejected"], f"rows_{name}") for name in ("train", "validation", "test", "rejected")
+    }
     return "rows: " + ", ".join(f"{count:,} {name}" for name, count in counts.items())
 
 

@@ -13,9 +13,10 @@ import rich.progress
 import rich.table
 
 from components import metrics, rows
+from components.rows import Rejected
 from components.sources import parallel_text
 from serving import signatures
-from serving.export import Card
+from serving.card import Card
 from serving.local import LocalModel
 
 BATCH = 256
@@ -27,7 +28,7 @@ class Report:
 
     model: pathlib.Path
     rows: int
-    rejected: list[rows.Rejected]
+    rejected: list[Rejected]
     metrics: dict[str, float]
     slices: dict[str, dict[str, float]]
 
@@ -42,9 +43,7 @@ class Report:
         }
 
 
-def evaluate(
-    model: pathlib.Path, data: pathlib.Path, output: pathlib.Path | None, out: rich.console.Console
-) -> Report:
+def evaluate(model: pathlib.Path, data: pathlib.Path, output: pathlib.Path | None, out: rich.console.Console) -> Report:
     """Decode every row of a file and hold it against its references.
 
     Raises:
@@ -107,5 +106,3 @@ def show(report: Report, out: rich.console.Console) -> None:
     out.print(table)
     for row in report.rejected[:10]:
         out.print(f"{row.file}:{row.line}: {row.reason}")
-
-

@@ -36,9 +36,9 @@ def build(config: Config, home: Home) -> pipeline.Pipeline:
     ).with_id("ExampleGen")
     statistics = StatisticsGen(examples=rows.outputs["examples"])
     schema = SchemaGen(statistics=statistics.outputs["statistics"])
-    validator = AnomalyGate(
-        statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
-    ).with_id("ExampleValidator")
+    validator = AnomalyGate(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]).with_id(
+        "ExampleValidator"
+    )
     tokenizer = TokenizerTrainer(examples=rows.outputs["examples"], config=config.tokenizer).with_id("Tokenizer")
     transform = TokenizedTransform(
         examples=rows.outputs["examples"], schema=schema.outputs["schema"], tokenizer=tokenizer.outputs["tokenizer"]
@@ -111,7 +111,7 @@ def trainer_config(config: Config, home: Home) -> trainer.Config:
 def token_unit(config: Config) -> str:
     """What `token_error_rate` counts: characters where the target's pieces are characters, else words."""
     sides = config.tokenizer.sides()
-    return "character" if sides.get("shared", sides.get("target")).kind == "char" else "word"
+    return "character" if sides["shared" if "shared" in sides else "target"].kind == "char" else "word"
 
 
 def versioned(component: BaseComponent, *modules: str) -> BaseComponent:

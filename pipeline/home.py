@@ -7,7 +7,7 @@ import os
 import pathlib
 
 from components import tracking
-from serving.export import exported_versions
+from serving.card import exported_versions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,4 +70,6 @@ class Home:
                 return found[-1]
         known = sorted(folder.name for folder in (self.root / "models").glob("*") if exported_versions(folder))
         have = f"pushed models are: {', '.join(known)}" if known else "no model has been pushed"
-        raise FileNotFoundError(f"no model {name_or_path!r}: neither a SavedModel nor a pushed model of {self.root}; {have}")
+        raise FileNotFoundError(
+            f"no model {name_or_path!r}: neither a SavedModel nor a pushed model of {self.root}; {have}"
+        )

@@ -31,7 +31,7 @@ rm -rf .venv
 # uv installs in half a minute what takes pip five; its own hash is in the lock, too.
 awk '/^[^ #]/ { ours = /^uv==/ } ours' requirements.lock > .venv/uv.lock
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.lock
-.venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes -r requirements.lock
+.venv/bin/uv pip install --quiet --python .venv/bin/python --compile-bytecode --require-hashes -r requirements.lock
 .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
 touch .venv/ready
 echo "setup: done; .venv/bin/fovea is the command"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import pathlib
 import typing
 from collections.abc import Callable, Sequence
@@ -22,9 +21,9 @@ import tensorflow_text
 from models import decoding
 from models.contract import DECODER_IDS, END, PAD, SOURCE, SOURCE_IDS, START, Seq2Seq
 from serving import pieces, signatures
+from serving.card import EXTRA, Card
 
 WARMUP_FILE = "tf_serving_warmup_requests"  # TensorFlow Serving looks for this name in assets.extra
-CARD_FILE = "fovea.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,26 +45,6 @@ class Decoding:
     max_length_offset: typing.Annotated[int, annotated_types.Ge(1)] = 10
 
 
-@dataclasses.dataclass(frozen=True)
-class Card:
-    """What an exported model says of itself, in `assets.extra/fovea.json`.
-
-    Attributes:
-        name: the pipeline's name.
-        export_id: tells this export from every other.
-        token_unit: what `token_error_rate` counts for it, "word" or "character".
-    """
-
-    name: str
-    export_id: str
-    token_unit: str
-
-    @classmethod
-    def read(cls, saved_model: pathlib.Path) -> Card:
-        """Read the card of an exported model; FileNotFoundError where there is none."""
-        return cls(**json.loads((saved_model / "assets.extra" / CARD_FILE).read_text()))
-
-
 class ServedModel(tf.Module):
     """What is saved: the transform graph, the Keras model and the decoding, side by side."""
 
@@ -85,9 +64,8 @@ class ServedModel(tf.Module):
         self._target_tokenizer = pieces.tokenizer(target_model)
         self._settings = settings
 
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=signatures.TEXT)])
-    def _search(self, text: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """text [n] -> source ids [n, source], pieces with END [n, beam, target], scores [n, beam]."""
+    def _search(self, text: tf.Tensor, answers: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """text [n] -> source ids [n, source], pieces with END [n, answers, target], scores [n, answers]."""
         ragged = self._source_ids(text)
         source = tf.cast(ragged.to_tensor(PAD), tf.int32)
         memory = self._model.encode(source)
@@ -100,8 +78,15 @@ class ServedModel(tf.Module):
             beam_size=self._settings.beam_size,
             max_length=limits,
             length_penalty=self._settings.length_penalty,
+            n_best=answers,
         )
         return source, found.tokens, found.scores
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=signatures.TEXT)])
+    def _best(self, text: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """text [n] -> source ids [n, source], pieces of the best answer [n, target], its score [n]."""
+        source, tokens, scores = self._search(text, answers=1)  # a search for one answer may stop earlier
+        return source, tokens[:, 0], scores[:, 0]
 
     def _text(self, tokens: tf.Tensor) -> tf.Tensor:
         """Pieces [..., target] -> strings [...]."""
@@ -112,26 +97,25 @@ class ServedModel(tf.Module):
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=signatures.TEXT)])
     def best(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """`serving_default`: the best answer of each row."""
-        _, tokens, scores = self._search(text)
-        return {signatures.TEXT: self._text(tokens[:, 0]), signatures.SCORE: scores[:, 0]}
+        _, tokens, scores = self._best(text)
+        return {signatures.TEXT: self._text(tokens), signatures.SCORE: scores}
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=signatures.TEXT)])
     def n_best(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """`n_best`: all hypotheses of the beam, best first."""
-        _, tokens, scores = self._search(text)
+        _, tokens, scores = self._search(text, answers=self._settings.beam_size)
         return {signatures.TEXT: self._text(tokens), signatures.SCORE: scores}
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=signatures.TEXT)])
     def align(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """`align`: the best answer and its attention, read by running the answer through the decoder once more."""
-        source, tokens, scores = self._search(text)
-        tokens = tokens[:, 0]
+        source, tokens, scores = self._best(text)
         starts = tf.fill([tf.shape(tokens)[0], 1], START)
         decoder_ids = tf.concat([starts, tokens[:, :-1]], axis=1)
         decoded = self._model({SOURCE_IDS: source, DECODER_IDS: decoder_ids}, training=False)
         return {
             signatures.TEXT: self._text(tokens),
-            signatures.SCORE: scores[:, 0],
+            signatures.SCORE: scores,
             signatures.SOURCE_PIECES: _pieces(self._source_tokenizer, source),
             signatures.TARGET_PIECES: _pieces(self._target_tokenizer, tokens),
             signatures.ATTENTION: tf.cast(decoded.attention, tf.float32)
@@ -170,10 +154,8 @@ def save(served: ServedModel, path: pathlib.Path, card: Card, warmup: Sequence[s
             signatures.EXAMPLES: served.examples,
         },
     )
-    extra = path / "assets.extra"
-    extra.mkdir()
-    (extra / CARD_FILE).write_text(json.dumps(dataclasses.asdict(card), indent=2) + "\n")
-    with tf.io.TFRecordWriter(str(extra / WARMUP_FILE)) as writer:
+    card.write(path)
+    with tf.io.TFRecordWriter(str(path / EXTRA / WARMUP_FILE)) as writer:
         for name in (signatures.SERVING_DEFAULT, signatures.N_BEST, signatures.ALIGN):
             writer.write(_warmup_request(name, warmup))
 
@@ -187,9 +169,3 @@ def _warmup_request(signature: str, texts: Sequence[str]) -> bytes:
     request.inputs[signatures.TEXT].CopyFrom(tf.make_tensor_proto(list(texts), tf.string))
     log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
     return bytes(log.SerializeToString())
-
-
-def exported_versions(base_directory: pathlib.Path) -> list[pathlib.Path]:
-    """The complete versions that a model server would find there, oldest first."""
-    folders = [path for path in base_directory.glob("*") if path.name.isdigit() and (path / "saved_model.pb").exists()]
-    return sorted(folders, key=lambda path: int(path.name))

@@ -2,7 +2,8 @@
 
 SERVING_DEFAULT = "serving_default"  # {text: string [n]} -> {text: string [n], score: float32 [n]}
 N_BEST = "n_best"  # {text: string [n]} -> {text: string [n, beam], score: float32 [n, beam]}, best first
-ALIGN = "align"  # {text} -> {text, score, source_pieces [n, source], target_pieces [n, target], attention [n, target, source]}
+# {text} -> {text, score, source_pieces [n, source], target_pieces [n, target], attention [n, target, source]}
+ALIGN = "align"
 EXAMPLES = "examples"  # {examples: string [n], serialized tf.Example} -> {text, score}: what TFMA calls
 
 TEXT = "text"

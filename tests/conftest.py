@@ -1,5 +1,5 @@
 """Settings of every test."""
 
-from pipeline.quiet import quiet
+from pipeline.startup import prepare
 
-quiet()
+prepare()

@@ -17,7 +17,7 @@ import pytest
 from components.evaluator import PREDICTIONS_FILE
 from pipeline import digest, lineage
 from pipeline.run import Run
-from serving.export import exported_versions
+from serving.card import exported_versions
 from tests.end_to_end.conftest import BROKEN, ROWS, Workshop, make_workshop
 
 DEADLINE_S = 240
@@ -131,7 +131,9 @@ def test_models_are_listed_with_what_became_of_them(workshop: Workshop, first: R
 
 
 def test_broken_data_stops_the_run_and_keeps_the_dead_letters(workshop: Workshop) -> None:
-    done = workshop.fovea("run", str(workshop.config), "--set", "data.max_rejected_fraction=0.01", "--set", "name=strict")
+    done = workshop.fovea(
+        "run", str(workshop.config), "--set", "data.max_rejected_fraction=0.01", "--set", "name=strict"
+    )
     assert done.returncode == 1
     assert f"{BROKEN} of {ROWS + BROKEN} rows rejected" in done.stderr
     first_line = min(workshop.broken)

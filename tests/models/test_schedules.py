@@ -22,7 +22,7 @@ DECAYS = {
 
 
 def build(name: str, warmup_steps: int = WARMUP) -> schedules.Schedule:
-    return schedules.build(schedules.Config(schedule=name, learning_rate=PEAK, warmup_steps=warmup_steps), TOTAL)
+    return schedules.build(schedules.Config(name=name, learning_rate=PEAK, warmup_steps=warmup_steps), TOTAL)
 
 
 @pytest.mark.parametrize("name", sorted(schedules.SCHEDULES))

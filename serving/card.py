@@ -1,0 +1,41 @@
+"""What an exported model says of itself, and where exported models lie. Loads no TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+
+EXTRA = "assets.extra"  # the folder of a SavedModel for what is not its graph's
+CARD_FILE = "fovea.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Card:
+    """The file `assets.extra/fovea.json` of an exported model.
+
+    Attributes:
+        name: the pipeline's name.
+        export_id: tells this export from every other.
+        token_unit: what `token_error_rate` counts for it, "word" or "character".
+    """
+
+    name: str
+    export_id: str
+    token_unit: str
+
+    @classmethod
+    def read(cls, saved_model: pathlib.Path) -> Card:
+        """Read the card of an exported model; FileNotFoundError where there is none."""
+        return cls(**json.loads((saved_model / EXTRA / CARD_FILE).read_text()))
+
+    def write(self, saved_model: pathlib.Path) -> None:
+        """Write it into an exported model."""
+        (saved_model / EXTRA).mkdir(exist_ok=True)
+        (saved_model / EXTRA / CARD_FILE).write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+
+
+def exported_versions(base_path: pathlib.Path) -> list[pathlib.Path]:
+    """The complete versions that a model server would find there, oldest first."""
+    folders = [path for path in base_path.glob("*") if path.name.isdigit() and (path / "saved_model.pb").exists()]
+    return sorted(folders, key=lambda path: int(path.name))
