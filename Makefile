@@ -1,6 +1,7 @@
 # `make run` and `make test` do all the set-up they need.
 .DEFAULT_GOAL := help
 BIN := .venv/bin
+EXPORT := -q --frozen --format requirements-txt --no-annotate --no-header
 
 .PHONY: help setup run test check lock ui clean
 
@@ -25,7 +26,8 @@ check: setup ## Lint, format and types, as CI and pre-commit do
 
 lock: setup ## Write requirements.lock anew from pyproject.toml
 	@$(BIN)/uv lock --upgrade
-	@$(BIN)/uv export -q --frozen --format requirements-txt --no-emit-project --no-annotate --no-header -o requirements.lock
+	@$(BIN)/uv export $(EXPORT) --no-emit-project -o requirements.lock
+	@$(BIN)/uv export $(EXPORT) --only-group compiler -o scripts/compiler.lock
 
 ui: setup ## MLflow's pages of the runs
 	@$(BIN)/fovea ui

@@ -22,7 +22,7 @@ class Alignment(typing.NamedTuple):
     attention: np.ndarray  # float32 [target, source]
 
 
-def read(outputs: Mapping[str, np.ndarray]) -> list[Alignment]:
+def read(outputs: Mapping[str, typing.Any]) -> list[Alignment]:
     """The answer of the signature `align`, a row at a time."""
     columns = (outputs[name] for name in (signatures.SOURCE_PIECES, signatures.TARGET_PIECES, signatures.ATTENTION))
     rows = []

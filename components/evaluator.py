@@ -83,7 +83,8 @@ class Verdict:
     @classmethod
     def read(cls, evaluation: pathlib.Path) -> Verdict:
         """Read it from the evaluation artifact's folder."""
-        return cls(**json.loads((evaluation / VERDICT_FILE).read_text()))
+        fields = json.loads((evaluation / VERDICT_FILE).read_text())
+        return cls(**fields | {"reasons": tuple(fields["reasons"])})
 
 
 def sentences(

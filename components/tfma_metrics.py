@@ -17,7 +17,7 @@ from serving import signatures
 class TextMetric(metric_types.Metric):
     """A metric of decoded strings against every reference of a row.
 
-    In an EvalConfig: `MetricConfig(class_name="TextMetric", module="components.tfma_metrics", config='{"name": "ter"}')`
+    In an EvalConfig: MetricConfig(class_name="TextMetric", module="components.tfma_metrics", config='{"name": "ter"}')
     """
 
     def __init__(self, name: str, token_unit: str = "word") -> None:

@@ -8,7 +8,6 @@ import sys
 import typing
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import rich.console
 
 from components import alignment
@@ -21,8 +20,8 @@ BATCH = 256
 class Predictor(typing.Protocol):
     """A model here (`serving.local`) or on a server (`serving.client`)."""
 
-    def predict(self, signature: str, inputs: Mapping[str, Sequence[str]]) -> dict[str, np.ndarray]:
-        """Run a signature on a batch."""
+    def predict(self, signature: str, inputs: Mapping[str, Sequence[str]]) -> Mapping[str, typing.Any]:
+        """Run a signature on a batch: strings come as str, in lists or arrays, numbers in arrays."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +96,7 @@ def answer(predictor: Predictor, texts: Sequence[str], n_best: int | None, with_
 
 def _n_best(predictor: Predictor, texts: list[str], n_best: int) -> list[list[dict[str, typing.Any]]]:
     found = predictor.predict(signatures.N_BEST, {signatures.TEXT: texts})
-    beam = found[signatures.TEXT].shape[1]
+    beam = len(found[signatures.TEXT][0])
     if n_best > beam:
         raise ValueError(f"--n-best {n_best}: the model was exported with a beam of {beam} (decoding.beam_size)")
     return [

@@ -31,6 +31,12 @@ rm -rf .venv
 # uv installs in half a minute what takes pip five; its own hash is in the lock, too.
 awk '/^[^ #]/ { ours = /^uv==/ } ours' requirements.lock > .venv/uv.lock
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.lock
+if ! command -v c++ >/dev/null; then
+  echo "setup: no C++ compiler; taking the one of the package ziglang for the one package that must be built"
+  .venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes -r scripts/compiler.lock
+  zig="$PWD/.venv/bin/python -m ziglang"
+  export CC="$zig cc" CXX="$zig c++" LDSHARED="$zig cc -shared" LDCXXSHARED="$zig c++ -shared"
+fi
 .venv/bin/uv pip install --quiet --python .venv/bin/python --compile-bytecode --require-hashes -r requirements.lock
 .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
 touch .venv/ready

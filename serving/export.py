@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
+import types
 import typing
 from collections.abc import Callable, Sequence
 
@@ -58,7 +59,11 @@ class ServedModel(tf.Module):
     ) -> None:
         """Args: the trained model; the transform graph, text [n] -> ids [n, source]; both SentencePiece models."""
         super().__init__()
-        self._model = model
+        # A Keras variable that is tracked is saved twice, and loaders other than tf.saved_model.load (TensorFlow
+        # Serving's among them) restore the copy that no function reads. So the TensorFlow variables are tracked, and
+        # the model is held where tracking does not look.
+        self._weights = [variable.value for variable in model.weights]
+        self._untracked = types.SimpleNamespace(model=model)
         self._source_ids = source_ids
         self._source_tokenizer = pieces.tokenizer(source_model)
         self._target_tokenizer = pieces.tokenizer(target_model)
@@ -68,12 +73,12 @@ class ServedModel(tf.Module):
         """text [n] -> source ids [n, source], pieces with END [n, answers, target], scores [n, answers]."""
         ragged = self._source_ids(text)
         source = tf.cast(ragged.to_tensor(PAD), tf.int32)
-        memory = self._model.encode(source)
+        memory = self._untracked.model.encode(source)
         lengths = tf.cast(ragged.row_lengths(), tf.float32)
         limits = tf.cast(lengths * self._settings.max_length_ratio, tf.int32) + self._settings.max_length_offset
         found = decoding.beam_search(
-            functools.partial(self._model.step, memory=memory),
-            self._model.start(memory),
+            functools.partial(self._untracked.model.step, memory=memory),
+            self._untracked.model.start(memory),
             batch_size=tf.shape(source)[0],
             beam_size=self._settings.beam_size,
             max_length=limits,
@@ -112,7 +117,7 @@ class ServedModel(tf.Module):
         source, tokens, scores = self._best(text)
         starts = tf.fill([tf.shape(tokens)[0], 1], START)
         decoder_ids = tf.concat([starts, tokens[:, :-1]], axis=1)
-        decoded = self._model({SOURCE_IDS: source, DECODER_IDS: decoder_ids}, training=False)
+        decoded = self._untracked.model({SOURCE_IDS: source, DECODER_IDS: decoder_ids}, training=False)
         return {
             signatures.TEXT: self._text(tokens),
             signatures.SCORE: scores,

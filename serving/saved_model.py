@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  # registers the ops of tokenisers
-from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow.core.protobuf import meta_graph_pb2, rewriter_config_pb2
 from tensorflow.python.client import pywrap_tf_session
 
 from serving.errors import ServingError, Status
@@ -47,6 +47,8 @@ class SavedModel:
             inter_op_parallelism_threads=threads.inter_op,
             allow_soft_placement=True,
         )
+        # It saves memory of accelerators; on a CPU all it does is to complain of shapes that it does not know.
+        config.graph_options.rewrite_options.memory_optimization = rewriter_config_pb2.RewriterConfig.NO_MEM_OPT
         self._graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=self._graph, config=config)
         self._outputs_by_name: dict[str, Any] = {}

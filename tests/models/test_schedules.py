@@ -55,5 +55,5 @@ def test_an_optimizer_can_be_saved_with_it(name: str) -> None:
 
 
 def test_every_name_of_the_config_is_built() -> None:
-    names = typing.get_args(typing.get_type_hints(schedules.Config)["schedule"])
+    names = typing.get_args(typing.get_type_hints(schedules.Config)["name"])
     assert sorted(names) == sorted(schedules.SCHEDULES)

@@ -16,7 +16,8 @@ LAYERS = ["models", "serving", "components", "pipeline"]
 ALLOWED = {
     "models": {"keras", "tensorflow", "numpy", "annotated_types"},
     "serving": {
-        "keras", "tensorflow", "numpy", "annotated_types", "tensorflow_text", "tensorflow_serving", "grpc", "google",
+        "keras", "tensorflow", "numpy", "annotated_types", "ml_dtypes", "tensorflow_text", "tensorflow_serving", "grpc",
+        "google", "uvicorn",
     },
 }  # fmt: skip
 

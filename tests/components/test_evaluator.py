@@ -1,0 +1,54 @@
+"""The verdict in words, and the EvalConfig that TFMA judges by."""
+
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+
+from components import evaluator
+from components.evaluator_component import eval_config
+
+CONFIG = evaluator.Config(
+    metrics=("token_error_rate", "bleu"), thresholds={"token_error_rate": 0.14, "bleu": 30}, compare={"bleu": 0.5}
+)
+
+
+def test_sentences_put_failures_first() -> None:
+    said = evaluator.sentences(
+        CONFIG, {"token_error_rate": 0.131, "bleu": 28.0}, {"bleu": 29.0}, {("bleu", False), ("bleu", True)}
+    )
+    assert said == (
+        "bleu 28, wanted at least 30: not met",
+        "bleu 28 against the latest blessed model's 29: worse by 1, allowed 0.5",
+        "token_error_rate 0.131, wanted at most 0.14: met",
+    )
+
+
+def test_sentences_without_a_baseline() -> None:
+    said = evaluator.sentences(CONFIG, {"token_error_rate": 0.131, "bleu": 31.0}, {}, set())
+    assert said[-1] == "no other blessed model to compare with"
+
+
+def test_thresholds_hold_for_all_rows_and_not_for_each_slice() -> None:
+    (spec,) = eval_config(CONFIG, "word").metrics_specs
+    by_name = {metric.config: metric for metric in spec.metrics}
+    rate = by_name['{"name": "token_error_rate", "token_unit": "word"}']
+    assert not rate.HasField("threshold")
+    (threshold,) = rate.per_slice_thresholds
+    assert [list(part.feature_keys) for part in threshold.slicing_specs] == [[]]
+    assert threshold.threshold.value_threshold.upper_bound.value == 0.14
+    bleu = by_name['{"name": "bleu", "token_unit": "word"}'].per_slice_thresholds[0].threshold
+    assert bleu.value_threshold.lower_bound.value == 30
+    assert bleu.change_threshold.absolute.value == -0.5
+
+
+def test_a_bar_for_what_is_not_measured_is_refused() -> None:
+    with pytest.raises(ValueError, match="thresholds and compare name chrf, sequence_error_rate, which"):
+        evaluator.Config(metrics=("bleu",), thresholds={"chrf": 1})
+
+
+def test_a_verdict_survives_its_file(tmp_path: pathlib.Path) -> None:
+    verdict = evaluator.Verdict(7, True, ("fine",), {"bleu": 1.5}, {}, {"source_length:1-4": {"rows": 3, "bleu": 2.0}})
+    verdict.write(tmp_path)
+    assert evaluator.Verdict.read(tmp_path) == verdict

@@ -1,0 +1,61 @@
+"""The pushed model, served: the answers of `fovea predict` over gRPC and REST, from a real server process."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from pipeline import predict
+from pipeline.run import Run
+from serving import client
+from tests.end_to_end.conftest import Workshop
+from tests.serving.tiny_server import MODEL, Server, running
+
+TEXTS = ["abc1", "edcba3", "a", "", "deed bead 5"]
+
+
+@pytest.fixture(scope="module")
+def server(workshop: Workshop, first: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    log = tmp_path_factory.mktemp("server") / "log"
+    with running(workshop.home.models("capitals"), log) as started:
+        started.wait_ready()
+        yield started
+
+
+@pytest.fixture(scope="module")
+def here(first: Run) -> list[predict.Answer]:
+    return predict.answer(predict.load(pathlib.Path(str(first.result.model_path))), TEXTS, 3, with_attention=True)
+
+
+@pytest.mark.parametrize("scheme", ["", "http://"])
+def test_a_server_answers_as_the_process_does(server: Server, here: list[predict.Answer], scheme: str) -> None:
+    port = server.rest_port if scheme else server.grpc_port
+    there = predict.answer(predict.connect(f"{scheme}localhost:{port}", MODEL), TEXTS, 3, with_attention=True)
+    for ours, theirs in zip(here, there, strict=True):
+        assert theirs.text == ours.text
+        assert theirs.score == pytest.approx(ours.score, rel=1e-5)
+        assert [one["text"] for one in theirs.n_best or ()] == [one["text"] for one in ours.n_best or ()]
+        assert theirs.alignment is not None and ours.alignment is not None
+        assert theirs.alignment.source_pieces == ours.alignment.source_pieces
+        assert theirs.alignment.attention == pytest.approx(ours.alignment.attention, abs=1e-5)
+
+
+def test_curl(server: Server, here: list[predict.Answer]) -> None:
+    """What the README types."""
+    request = urllib.request.Request(
+        f"http://localhost:{server.rest_port}/v1/models/{MODEL}:predict",
+        data=json.dumps({"instances": TEXTS}).encode(),
+    )
+    with urllib.request.urlopen(request) as response:
+        predictions = json.load(response)["predictions"]
+    assert [row["text"] for row in predictions] == [answer.text for answer in here]
+
+
+def test_a_row_does_not_depend_on_its_batch(server: Server, here: list[predict.Answer]) -> None:
+    with client.connect(f"localhost:{server.grpc_port}", model=MODEL) as connection:
+        alone = [connection.predict("serving_default", {"text": [text]}) for text in TEXTS]
+    assert [str(outputs["text"][0]) for outputs in alone] == [answer.text for answer in here]
