@@ -16,6 +16,7 @@ if typing.TYPE_CHECKING:
     from mlflow import MlflowClient
 
 RUN_TAG = "fovea.pipeline_run_id"
+MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # which of its two faces the UI shows
 MAX_PARAMETER_CHARACTERS = 500  # MLflow refuses longer values on some stores
 
 
@@ -64,7 +65,7 @@ def open_run(store: Store, pipeline_run_id: str, tags: Mapping[str, str], parame
     client = store.client()
     experiment = client.get_experiment_by_name(store.experiment)
     if experiment is None:
-        experiment_id = client.create_experiment(store.experiment, artifact_location=store.artifacts or None)
+        experiment_id = client.create_experiment(store.experiment, store.artifacts or None, tags=MODEL_TRAINING)
     else:
         experiment_id = experiment.experiment_id
     run = client.create_run(experiment_id, run_name=pipeline_run_id, tags={RUN_TAG: pipeline_run_id, **tags})
