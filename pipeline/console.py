@@ -16,10 +16,8 @@ import rich.text
 from components import alignment
 from components.evaluator import Verdict
 from components.training import OUTCOME_FILE
+from pipeline.result import Run
 from pipeline.runners import local
-
-if typing.TYPE_CHECKING:
-    from pipeline.run import Run
 
 SHOWN_WORDS = 3
 

@@ -18,34 +18,10 @@ from components.training import OUTCOME_FILE
 from pipeline import config as configuration
 from pipeline import console, graph
 from pipeline.home import Home
+from pipeline.result import Result, Run
 from pipeline.runners import local
 
 PLOTTED = 8  # alignments that become pictures
-
-
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """What a run ends with; its fields are the JSON that `fovea run --json` prints."""
-
-    name: str
-    blessed: bool
-    reasons: tuple[str, ...]
-    model_path: str | None  # of the pushed SavedModel; None where nothing was pushed
-    version: str | None
-    mlflow_run_id: str
-    rows: dict[str, int]  # train, validation, test, rejected
-    metrics: dict[str, float]
-    seconds: dict[str, float]  # by component
-    cached: tuple[str, ...]  # components whose outputs were reused
-
-
-class Run(typing.NamedTuple):
-    """A result, and what its summary shows besides."""
-
-    result: Result
-    samples: tuple[Aligned, ...]
-    pictures: tuple[pathlib.Path, ...]
-    dead_letters: pathlib.Path
 
 
 def execute(config: configuration.Config, home: Home, out: rich.console.Console) -> Run:

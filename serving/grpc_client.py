@@ -9,7 +9,7 @@ import grpc
 import numpy as np
 
 from serving import wire
-from serving.client import BYTES_SUFFIX, Client
+from serving.connection import BYTES_SUFFIX, Client
 from serving.errors import ServingError, Status
 from serving.tensors import object_array, read_tensor, write_tensor
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.client import BYTES_SUFFIX, Client
+from serving.connection import BYTES_SUFFIX, Client
 from serving.errors import ServingError, Status, status_of_http
 
 STRING = "DT_STRING"

@@ -15,7 +15,8 @@ import rich.console
 from pipeline import config as configuration
 from pipeline import digest
 from pipeline.home import Home
-from pipeline.run import Run, execute
+from pipeline.result import Run
+from pipeline.run import execute
 
 ROWS, BROKEN = 700, 40
 BREAKS = (b"one column", b"abc\tA B C\tmore", b"caf\xe9\tC A F", b"abc\t")

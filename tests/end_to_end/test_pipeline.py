@@ -16,7 +16,7 @@ import pytest
 
 from components.evaluator import PREDICTIONS_FILE
 from pipeline import digest, lineage
-from pipeline.run import Run
+from pipeline.result import Run
 from serving.card import exported_versions
 from tests.end_to_end.conftest import BROKEN, ROWS, Workshop, make_workshop
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from pipeline import predict
-from pipeline.run import Run
+from pipeline.result import Run
 from serving import client
 from tests.end_to_end.conftest import Workshop
 from tests.serving.tiny_server import MODEL, Server, running
