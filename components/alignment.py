@@ -60,13 +60,16 @@ def png(source: Sequence[str], target: Sequence[str], attention: np.ndarray, pat
     from matplotlib.figure import Figure
 
     height, width = attention.shape
-    figure = Figure(figsize=(1.5 + 0.36 * width, 1.3 + 0.36 * height), dpi=150, layout="constrained")
+    cell_in = min(0.36, 20 / max(height, width))  # inches: a long text must not make a picture of gigabytes
+    size = (1.5 + cell_in * width, 1.3 + cell_in * height)
+    figure = Figure(figsize=size, dpi=150, layout="constrained")
     axes = figure.add_subplot()
     image = axes.imshow(attention, cmap="Blues", vmin=0, vmax=1, aspect="equal")
-    axes.set_xticks(range(width), [label(piece) for piece in source])
-    axes.set_yticks(range(height), [label(piece) for piece in target])
+    plain: dict[str, typing.Any] = {"parse_math": False}  # a dollar sign is a piece like any other
+    axes.set_xticks(range(width), [label(piece) for piece in source], **plain)
+    axes.set_yticks(range(height), [label(piece) for piece in target], **plain)
     axes.xaxis.tick_top()
-    axes.set_title(title, fontsize=10)
+    axes.set_title(title, fontsize=10, **plain)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     figure.colorbar(image, ax=axes, label="attention", shrink=0.8)

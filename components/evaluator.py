@@ -21,12 +21,18 @@ import numpy as np
 
 from components import metrics
 from components.metrics import Name as MetricName
-from models.contract import SOURCE_LENGTH
 
 PREDICTIONS_FILE = "predictions.jsonl"
 ALIGNMENTS_FILE = "alignments.jsonl"
 VERDICT_FILE = "verdict.json"
 
+DEFAULT_METRICS: tuple[MetricName, ...] = (
+    "sequence_error_rate",
+    "sequence_accuracy",
+    "token_error_rate",
+    "bleu",
+    "chrf",
+)
 Share = typing.Annotated[float, annotated_types.Ge(0)]
 
 
@@ -38,22 +44,28 @@ class Config:
         metrics: what is measured on the test rows.
         slices: features of a row whose values are measured apart, too.
         thresholds: metric -> bound: the most for error rates, the least for scores. No bound, no bar.
-        compare: metric -> how much worse than the latest blessed model a candidate may be.
+        compare: metric -> how much worse than the latest blessed model a candidate may be; left out, the first metric
+            and nothing.
         batch_size: rows decoded at once.
     """
 
     __pydantic_config__: typing.ClassVar[dict[str, str]] = {"extra": "forbid"}
 
-    metrics: tuple[MetricName, ...] = ("sequence_error_rate", "sequence_accuracy", "token_error_rate", "bleu", "chrf")
-    slices: tuple[str, ...] = (SOURCE_LENGTH,)
+    metrics: typing.Annotated[tuple[MetricName, ...], annotated_types.MinLen(1)] = DEFAULT_METRICS
+    slices: tuple[typing.Literal["source_length"], ...] = ("source_length",)
     thresholds: dict[MetricName, float] = dataclasses.field(default_factory=dict)
-    compare: dict[MetricName, Share] = dataclasses.field(default_factory=lambda: {"sequence_error_rate": 0.0})
+    compare: dict[MetricName, Share] | None = None
     batch_size: typing.Annotated[int, annotated_types.Ge(1)] = 256
 
     def __post_init__(self) -> None:
-        unmeasured = sorted((set(self.thresholds) | set(self.compare)) - set(self.metrics))
+        unmeasured = sorted((set(self.thresholds) | set(self.margins)) - set(self.metrics))
         if unmeasured:
             raise ValueError(f"thresholds and compare name {', '.join(unmeasured)}, which `metrics` does not list")
+
+    @property
+    def margins(self) -> dict[MetricName, float]:
+        """`compare`, or what it stands for where it was left out."""
+        return {self.metrics[0]: 0.0} if self.compare is None else self.compare
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +118,7 @@ def sentences(
             failed.append(f"{sentence}: not met")
         else:
             passed.append(f"{sentence}: met")
-    for name, margin in config.compare.items() if baseline else ():
+    for name, margin in config.margins.items() if baseline else ():
         gain = (scores[name] - baseline[name]) * (1 if metrics.find(name).higher_is_better else -1)
         change = f"better by {gain:.4g}" if gain > 0 else f"worse by {-gain:.4g}" if gain < 0 else "equal"
         sentence = f"{name} {scores[name]:.4g} against the latest blessed model's {baseline[name]:.4g}: {change}"

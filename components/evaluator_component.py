@@ -71,7 +71,7 @@ def _threshold(config: Config, name: metrics.Name) -> config_pb2.MetricThreshold
     threshold = config_pb2.MetricThreshold()
     higher_is_better = metrics.find(name).higher_is_better
     bound = config.thresholds.get(name)
-    margin = config.compare.get(name)
+    margin = config.margins.get(name)
     if bound is not None and higher_is_better:
         threshold.value_threshold.lower_bound.value = bound
     elif bound is not None:

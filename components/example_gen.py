@@ -16,6 +16,7 @@ from components import rows, settings, sources
 from models.contract import SPLITS
 
 REJECTED = "rejected"
+GOOD = "good"  # rows that passed every check, before a subset is taken
 _SHOWN = 10  # rejected rows that an error shows
 
 
@@ -85,12 +86,15 @@ def read_rows(config: Config, item: sources.Input) -> Iterator[rows.Row | rows.R
 
 
 def require_sound(counts: Mapping[str, int], rejected: Iterable[rows.Rejected], limit: float) -> None:
-    """Raise on data that is too broken. counts: {"train": 80, "validation": 10, "test": 10, "rejected": 0}."""
+    """Raise on data that is too broken.
+
+    counts: {"train": 80, "validation": 10, "test": 10, "good": 200, "rejected": 1} where a subset of 100 was taken.
+    """
     first = heapq.nsmallest(_SHOWN, rejected, key=lambda row: (row.line != 0, row.file, row.line))
     for row in first:
         if row.line == 0:
             raise DataError(row.reason)
-    bad, good = counts[REJECTED], sum(counts[split] for split in SPLITS)
+    bad, good = counts[REJECTED], counts[GOOD]
     shown = "".join(f"\n  {row.file}:{row.line}: {row.reason}" for row in first)
     if good == 0:
         raise DataError(f"no good row: {bad} rows were read, all of them rejected{shown}")

@@ -25,7 +25,7 @@ from tfx.types.channel import Channel
 from tfx.utils import proto_utils
 
 from components import rows, settings
-from components.example_gen import REJECTED, Config, find_inputs, read_rows, require_sound
+from components.example_gen import GOOD, REJECTED, Config, find_inputs, read_rows, require_sound
 from models.contract import SPLITS
 
 REJECTED_FILE = "rejected.jsonl"
@@ -47,11 +47,14 @@ class _Read(beam.DoFn):
     def process(self, item: Any) -> Iterator[Any]:
         config = settings.from_json(Config, self._config)
         fractions = dataclasses.asdict(config.splits)
+        good = 0
         kept: list[tuple[str, rows.Row]] = []  # the first of the subset so far, and as many that may not be in it
         for row in read_rows(config, item):
             if isinstance(row, rows.Rejected):
                 yield beam.pvalue.TaggedOutput(REJECTED, row.to_json())
-            elif config.max_rows is None:
+                continue
+            good += 1
+            if config.max_rows is None:
                 yield _element(rows.rank(row), row, fractions)
             else:
                 kept.append((rows.rank(row), row))
@@ -59,6 +62,7 @@ class _Read(beam.DoFn):
                     kept = sorted(kept, key=operator.itemgetter(0))[: config.max_rows]
         for rank, row in sorted(kept, key=operator.itemgetter(0))[: config.max_rows]:
             yield _element(rank, row, fractions)
+        yield beam.pvalue.TaggedOutput(GOOD, good)
 
 
 def _element(rank: str, row: rows.Row, fractions: dict[str, float]) -> tuple[str, str, bytes]:
@@ -93,18 +97,19 @@ class Executor(BaseExampleGenExecutor):
         read = (
             pipeline
             | "Inputs" >> beam.Create(find_inputs(config))
-            | "Read" >> beam.ParDo(_Read(exec_properties["config"])).with_outputs(REJECTED, main="good")
+            | "Read" >> beam.ParDo(_Read(exec_properties["config"])).with_outputs(REJECTED, GOOD, main="kept")
         )
         _ = read[REJECTED] | "DeadLetters" >> _write_text(os.path.join(folder, REJECTED_FILE))
-        good = read["good"] if config.max_rows is None else _subset(read["good"], config.max_rows)
+        kept = read["kept"] if config.max_rows is None else _subset(read["kept"], config.max_rows)
+        of_splits = kept | "Splits" >> beam.Map(lambda row: row[1]) | "Count" >> beam.combiners.Count.PerElement()
+        of_all = read[GOOD] | "Sum" >> beam.CombineGlobally(sum) | "Named" >> beam.Map(lambda count: (GOOD, count))
         _ = (
-            good
-            | "Splits" >> beam.Map(lambda row: row[1])
-            | "Count" >> beam.combiners.Count.PerElement()
+            (of_splits, of_all)
+            | "AllCounts" >> beam.Flatten()
             | "Counted" >> beam.Map(json.dumps)
             | "Counts" >> _write_text(os.path.join(folder, _COUNTS_FILE))
         )
-        parts = good | "Split" >> beam.Partition(lambda row, _: SPLITS.index(row[1]), len(SPLITS))
+        parts = kept | "Split" >> beam.Partition(lambda row, _: SPLITS.index(row[1]), len(SPLITS))
         return {
             split: part | f"Examples[{split}]" >> beam.Map(lambda row: row[2])
             for split, part in zip(SPLITS, parts, strict=True)
@@ -125,7 +130,7 @@ class Executor(BaseExampleGenExecutor):
         letters = os.path.join(artifact.uri, REJECTED_FILE)
         fileio.makedirs(exec_properties["dead_letters_dir"])
         fileio.copy(letters, os.path.join(exec_properties["dead_letters_dir"], REJECTED_FILE), overwrite=True)
-        counts = dict.fromkeys(SPLITS, 0) | dict(_json_lines(os.path.join(artifact.uri, _COUNTS_FILE)))
+        counts = dict.fromkeys((*SPLITS, GOOD), 0) | dict(_json_lines(os.path.join(artifact.uri, _COUNTS_FILE)))
         counts[REJECTED] = sum(1 for _ in _json_lines(letters))
         for name, count in counts.items():
             artifact.set_int_custom_property(f"rows_{name}", count)

@@ -16,7 +16,7 @@ from serving.card import Card, exported_versions
 
 
 class Executor(executor.Executor):
-    """Pushes a blessed model, unless that very export is there already (a new blessing of an old model, say)."""
+    """Pushes a blessed model, unless that very export is the newest version already (blessed anew, say)."""
 
     def Do(
         self,
@@ -27,9 +27,9 @@ class Executor(executor.Executor):
         """See TFX."""
         destination = pusher_pb2.PushDestination()
         proto_utils.json_to_proto(exec_properties[specs.PUSH_DESTINATION_KEY], destination)
-        candidate = Card.read(pathlib.Path(self.GetModelPath(input_dict)))
-        for version in exported_versions(pathlib.Path(destination.filesystem.base_directory)):
-            if self.CheckBlessing(input_dict) and Card.read(version).export_id == candidate.export_id:
+        candidate = Card.of(pathlib.Path(self.GetModelPath(input_dict)))
+        for version in exported_versions(pathlib.Path(destination.filesystem.base_directory))[-1:]:  # what is served
+            if self.CheckBlessing(input_dict) and Card.of(version) == candidate:
                 pushed = artifact_utils.get_single_instance(output_dict[specs.PUSHED_MODEL_KEY])
                 self._MarkPushed(pushed, pushed_destination=str(version), pushed_version=version.name)
                 return

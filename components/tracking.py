@@ -17,6 +17,8 @@ if typing.TYPE_CHECKING:
 
 RUN_TAG = "fovea.pipeline_run_id"
 MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # which of its two faces the UI shows
+LARGEST_BATCH = 100  # of parameters, in one call
+MAX_TAG_CHARACTERS = 5000
 MAX_PARAMETER_CHARACTERS = 500  # MLflow refuses longer values on some stores
 
 
@@ -56,22 +58,51 @@ def made_beside(store: Store) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     code = "import sys; from components.tracking import Store; Store(*sys.argv[1:]).client().search_experiments()"
     arguments = [sys.executable, "-W", "ignore", "-c", code, store.uri, store.artifacts, store.experiment]
-    with subprocess.Popen(arguments, cwd=pathlib.Path(__file__).parent.parent, stderr=subprocess.DEVNULL):
+    project = pathlib.Path(__file__).parent.parent
+    with subprocess.Popen(arguments, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
         yield
 
 
 def open_run(store: Store, pipeline_run_id: str, tags: Mapping[str, str], parameters: Mapping[str, str]) -> str:
-    """Begin the run of a pipeline run, and return its id."""
+    """Begin the run of a pipeline run, and return its id. No other run of the experiment is under way."""
+    from mlflow.entities import Param
+
     client = store.client()
     experiment = client.get_experiment_by_name(store.experiment)
     if experiment is None:
         experiment_id = client.create_experiment(store.experiment, store.artifacts or None, tags=MODEL_TRAINING)
     else:
         experiment_id = experiment.experiment_id
+    for abandoned in client.search_runs([experiment_id], "attributes.status = 'RUNNING'"):
+        client.set_terminated(abandoned.info.run_id, "KILLED")  # its process had no time to say so
     run = client.create_run(experiment_id, run_name=pipeline_run_id, tags={RUN_TAG: pipeline_run_id, **tags})
-    for name, value in parameters.items():
-        client.log_param(run.info.run_id, name, value[:MAX_PARAMETER_CHARACTERS])
+    values = [Param(name, value[:MAX_PARAMETER_CHARACTERS]) for name, value in parameters.items()]
+    for first in range(0, len(values), LARGEST_BATCH):
+        client.log_batch(run.info.run_id, params=values[first : first + LARGEST_BATCH])
     return str(run.info.run_id)
+
+
+@contextlib.contextmanager
+def closed_at_the_end(store: Store, run_id: str) -> Iterator[None]:
+    """Give the run the status that its body ends with, and the reason where it fails."""
+    client = store.client()
+    try:
+        yield
+    except Exception as error:
+        client.set_tag(run_id, "fovea.error", f"{type(error).__name__}: {error}"[:MAX_TAG_CHARACTERS])
+        client.set_terminated(run_id, "FAILED")
+        raise
+    except BaseException:
+        client.set_terminated(run_id, "KILLED")
+        raise
+    client.set_terminated(run_id, "FINISHED")
+
+
+def set_tags(client: MlflowClient, run_id: str, tags: Mapping[str, str]) -> None:
+    """Set several tags in one call."""
+    from mlflow.entities import RunTag
+
+    client.log_batch(run_id, tags=[RunTag(name, value[:MAX_TAG_CHARACTERS]) for name, value in tags.items()])
 
 
 def find_run(store: Store, pipeline_run_id: str) -> str:

@@ -19,6 +19,7 @@ import tensorflow as tf
 from components import batches, progress, settings, tokenizer, tracking, training
 from components.transform import SourceGraph
 from models import zoo
+from models.contract import PAD, SOURCE_IDS
 from serving import export
 from serving.card import Card
 
@@ -80,7 +81,7 @@ def run_fn(fn_args: typing.Any) -> None:
     model_run = pathlib.Path(fn_args.model_run_dir)
     model_run.mkdir(parents=True, exist_ok=True)
     (model_run / training.OUTCOME_FILE).write_text(json.dumps(outcome._asdict()))
-    shutil.rmtree(checkpoints)
+    shutil.rmtree(config.checkpoints)  # also those of trainings that were given up
 
 
 def _files(patterns: Sequence[str]) -> list[str]:
@@ -89,7 +90,8 @@ def _files(patterns: Sequence[str]) -> list[str]:
 
 def _checkpoint_dir(config: Config, files: Sequence[str]) -> pathlib.Path:
     """One folder for each combination of configuration, code and data: a resumed run finds its own and no other."""
-    key = hashlib.sha256(json.dumps([settings.to_json(config), list(files)]).encode()).hexdigest()[:16]
+    trained = [config.model, settings.to_json(config.training), config.code, list(files)]
+    key = hashlib.sha256(json.dumps(trained).encode()).hexdigest()[:16]
     folder = pathlib.Path(config.checkpoints) / key
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -98,5 +100,5 @@ def _checkpoint_dir(config: Config, files: Sequence[str]) -> pathlib.Path:
 def _warmup(files: Sequence[str], tokenizers: tokenizer.Tokenizers) -> list[str]:
     """Inputs for warm-up requests: the sources of a few validation rows."""
     first = next(batches.evaluation(files, batches.Config()))
-    ids = tf.RaggedTensor.from_tensor(first["source_ids"][:WARMUP_ROWS], padding=0)
+    ids = tf.RaggedTensor.from_tensor(first[SOURCE_IDS][:WARMUP_ROWS], padding=PAD)
     return [text.decode() for text in tokenizers.source().detokenize(ids[:, :-1]).numpy()]

@@ -7,7 +7,10 @@ batches of an epoch depend on the seed and the epoch alone, so the resumed run s
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 import pathlib
+import shutil
 import time
 import typing
 from collections.abc import Callable, Iterable, Sequence
@@ -47,7 +50,7 @@ class Config:
     schedule: schedules.Config = dataclasses.field(default_factory=schedules.Config)
     clip_norm: typing.Annotated[float, Positive] = 1.0
     label_smoothing: typing.Annotated[float, annotated_types.Ge(0), annotated_types.Lt(1)] = 0.1
-    seed: int = 1
+    seed: typing.Annotated[int, annotated_types.Ge(0), annotated_types.Lt(2**32)] = 1
     checkpoint_steps: typing.Annotated[int, Positive] = 500
     report_steps: typing.Annotated[int, Positive] = 25
     jit_compile: bool = False
@@ -102,7 +105,7 @@ def train(
     """Train until the epochs are done or patience is out, and leave the best weights in the model.
 
     Args:
-        model: a model of the zoo, not yet built.
+        model: a model of the zoo.
         batches_of_epoch: epoch -> its batches, the same at every call.
         validation: the batches that choose the best weights.
         config: the `training` section.
@@ -115,39 +118,76 @@ def train(
     )
     _build(model, optimizer, next(iter(batches_of_epoch(0))))
     progress = _Progress.new()
-    weights = [variable.value for variable in model.variables]  # by their order, whatever a family's layers are
-    slots = [variable.value for variable in optimizer.variables]
-    checkpoint = tf.train.Checkpoint(weights=weights, slots=slots, **vars(progress))
-    latest = tf.train.CheckpointManager(checkpoint, str(checkpoint_dir), max_to_keep=1)
-    best = tf.train.Checkpoint(weights=weights)
-    if latest.latest_checkpoint:
-        checkpoint.restore(latest.latest_checkpoint).assert_consumed()
+    checkpoints = _Checkpoints(model, optimizer, progress, checkpoint_dir)
+    checkpoints.restore()
     resumed_from = int(progress.step)
     for observer in observers:
         observer.began(total_steps, resumed_from)
 
     steps = _Steps(model, optimizer, config)
     while int(progress.epoch) < config.epochs and int(progress.epochs_without_gain) < config.patience:
-        seen = int(progress.step_in_epoch)
-        for index, batch in enumerate(batches_of_epoch(int(progress.epoch))):
-            if index < seen:
-                continue
-            steps.train(batch)
-            progress.step.assign_add(1)
-            progress.step_in_epoch.assign_add(1)
-            if int(progress.step) % config.report_steps == 0:
-                point = steps.report()
-                for observer in observers:
-                    observer.step(int(progress.step), point)
-            if int(progress.step) % config.checkpoint_steps == 0:
-                latest.save()
+        rest = itertools.islice(batches_of_epoch(int(progress.epoch)), int(progress.step_in_epoch), None)
+        _train_epoch(steps, rest, progress, config, checkpoints, observers)
         metrics = steps.validate(validation())
-        _end_epoch(progress, metrics["validation_loss"], lambda: best.write(str(checkpoint_dir / "best")))
-        latest.save()
+        _require_finite(metrics["validation_loss"], int(progress.step), checkpoint_dir)
+        _end_epoch(progress, metrics["validation_loss"], checkpoints)
         for observer in observers:
             observer.epoch(int(progress.step), metrics)
-    best.read(str(checkpoint_dir / "best")).assert_consumed()
+    checkpoints.restore_best()
     return Outcome(int(progress.step), int(progress.epoch), float(progress.best_loss), resumed_from)
+
+
+def _train_epoch(
+    steps: _Steps,
+    rest: Iterable[batches.Batch],
+    progress: _Progress,
+    config: Config,
+    checkpoints: _Checkpoints,
+    observers: Sequence[Observer],
+) -> None:
+    """The batches of an epoch that are left, with reports and checkpoints on the way."""
+    for batch in rest:
+        steps.train(batch)
+        progress.step.assign_add(1)
+        progress.step_in_epoch.assign_add(1)
+        if int(progress.step) % config.report_steps == 0:
+            point = steps.report()
+            for observer in observers:
+                observer.step(int(progress.step), point)
+        if int(progress.step) % config.checkpoint_steps == 0:
+            checkpoints.save()
+
+
+class _Checkpoints:
+    """The latest state of a training and its best weights, in one folder."""
+
+    def __init__(
+        self, model: Seq2Seq, optimizer: keras.optimizers.Optimizer, progress: _Progress, folder: pathlib.Path
+    ) -> None:
+        # Variables by their order: tf.train.Checkpoint leaves out layers that a Keras layer holds in a list.
+        weights = [variable.value for variable in model.variables]
+        slots = [variable.value for variable in optimizer.variables]
+        self._state = tf.train.Checkpoint(weights=weights, slots=slots, **vars(progress))
+        self._latest = tf.train.CheckpointManager(self._state, str(folder), max_to_keep=1)
+        self._best = tf.train.Checkpoint(weights=weights)
+        self._best_path = str(folder / "best")
+
+    def save(self) -> None:
+        """Write the state as it is."""
+        self._latest.save()
+
+    def save_best(self) -> None:
+        """Write the weights as the best so far."""
+        self._best.write(self._best_path)
+
+    def restore(self) -> None:
+        """Go back to the latest state, where there is one."""
+        if self._latest.latest_checkpoint:
+            self._state.restore(self._latest.latest_checkpoint).assert_consumed()
+
+    def restore_best(self) -> None:
+        """Go back to the best weights."""
+        self._best.read(self._best_path).assert_consumed()
 
 
 def _build(model: Seq2Seq, optimizer: keras.optimizers.Optimizer, batch: batches.Batch) -> None:
@@ -156,15 +196,25 @@ def _build(model: Seq2Seq, optimizer: keras.optimizers.Optimizer, batch: batches
     optimizer.build(model.trainable_variables)
 
 
-def _end_epoch(progress: _Progress, loss: float, keep: Callable[[], object]) -> None:
+def _require_finite(loss: float, step: int, checkpoint_dir: pathlib.Path) -> None:
+    if not math.isfinite(loss):
+        shutil.rmtree(checkpoint_dir)  # a resumed training would go on from weights that are not numbers
+        raise ValueError(
+            f"training diverged: the validation loss is {loss} after step {step}; "
+            "lower training.schedule.learning_rate or training.clip_norm"
+        )
+
+
+def _end_epoch(progress: _Progress, loss: float, checkpoints: _Checkpoints) -> None:
     if loss < float(progress.best_loss):
-        keep()
+        checkpoints.save_best()
         progress.best_loss.assign(loss)
         progress.epochs_without_gain.assign(0)
     else:
         progress.epochs_without_gain.assign_add(1)
     progress.epoch.assign_add(1)
     progress.step_in_epoch.assign(0)
+    checkpoints.save()
 
 
 class _Steps:

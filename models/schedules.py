@@ -94,5 +94,6 @@ SCHEDULES: dict[str, type[Schedule]] = {
 
 
 def build(config: Config, total_steps: int) -> Schedule:
-    """The schedule of a config for a training of `total_steps`."""
-    return SCHEDULES[config.name](config.learning_rate, config.warmup_steps, total_steps)
+    """The schedule of a config for a training of `total_steps`; a short one warms up to its end."""
+    warmup_steps = min(config.warmup_steps, total_steps)
+    return SCHEDULES[config.name](config.learning_rate, warmup_steps, total_steps)

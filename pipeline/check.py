@@ -7,6 +7,7 @@ import dataclasses
 import itertools
 
 import rich.console
+from rich.markup import escape
 
 from components import example_gen, rows, sources
 from pipeline.config import Config
@@ -76,6 +77,6 @@ def show(report: Report, out: rich.console.Console) -> None:
     for row in report.rejected:
         out.print(f"rejects {row.file}:{row.line}: {row.reason}", soft_wrap=True, markup=False)
     for problem in report.problems:
-        out.print(f"[red]problem[/] {problem}", soft_wrap=True)
+        out.print(f"[red]problem[/] {escape(problem)}", soft_wrap=True)
     if not report.problems:
         out.print(f"[green]{report.name} is ready to run[/]")

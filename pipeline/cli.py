@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import pathlib
+import signal
 import sys
 import time
 import typing
 
 import rich.console
 import typer
+from rich.markup import escape
 
 from pipeline.startup import load_tensorflow, prepare
 
-FAILED, USAGE = 1, 2
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 app = typer.Typer(
     name="fovea",
@@ -50,10 +53,16 @@ def check(config: ConfigArgument, set_: SetOption = None, json_: JsonOption = Fa
     """Check a configuration and a sample of its data; report all errors at once."""
     load_tensorflow()
     from pipeline import check as checking
+    from pipeline.config import ConfigError, load
 
-    report = checking.check(_load(config, set_))
+    try:
+        report = checking.check(load(config, set_ or ()))
+    except ConfigError as error:
+        if json_:
+            _print_json({"problems": [f"{problem.path}: {problem.text}" for problem in error.problems]})
+        raise CommandError(str(error), USAGE) from error
     if json_:
-        print(json.dumps(dataclasses.asdict(report), ensure_ascii=False))
+        _print_json(dataclasses.asdict(report))
     else:
         checking.show(report, err)
     if report.problems:
@@ -70,14 +79,21 @@ def run(config: ConfigArgument, set_: SetOption = None, home: HomeOption = None,
     place = Home.at(home)
     with tracking.made_beside(place.tracking("")):
         load_tensorflow()
+        from components import example_gen, sources
+
         settings = _load(config, set_)
-        err.print(f"[bold]fovea run[/] {config} → {settings.name}")
+        err.print(f"[bold]fovea run[/] {escape(str(config))} → {settings.name}")
         from pipeline import console
         from pipeline import run as running
 
+    try:
+        example_gen.find_inputs(settings.data)
+    except sources.SourceError as error:
+        raise CommandError(f"data.source: {error}", USAGE) from error
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill ends the MLflow run, too
     finished = running.execute(settings, place, err)
     if json_:
-        print(json.dumps(dataclasses.asdict(finished.result), ensure_ascii=False))
+        _print_json(dataclasses.asdict(finished.result))
     else:
         console.summarize(rich.console.Console(highlight=False), finished, time.monotonic() - began_s)
 
@@ -89,6 +105,9 @@ def evaluate(
     output: typing.Annotated[
         pathlib.Path | None, typer.Option("--output", help="Write each row with its prediction, as JSONL.")
     ] = None,
+    columns: typing.Annotated[
+        str, typer.Option("--columns", help="Where the texts are, such as source=1,target=2,references=3+4, or names.")
+    ] = "",
     home: HomeOption = None,
     json_: JsonOption = False,
 ) -> None:
@@ -97,9 +116,13 @@ def evaluate(
     from pipeline import evaluate as evaluating
     from pipeline.home import Home
 
-    report = evaluating.evaluate(Home.at(home).find_model(model), data, output, err)
+    try:
+        chosen = evaluating.parse_columns(columns)
+    except ValueError as error:
+        raise CommandError(str(error), USAGE) from error
+    report = evaluating.evaluate(Home.at(home).find_model(model), data, chosen, output, err)
     if json_:
-        print(json.dumps(report.document(), ensure_ascii=False))
+        _print_json(report.document())
     else:
         evaluating.show(report, rich.console.Console(highlight=False))
 
@@ -140,7 +163,7 @@ def predict(
     if attention:
         predicting.draw(answers, attention, err)
     if json_:
-        print(json.dumps([answer.document() for answer in answers], ensure_ascii=False))
+        _print_json([answer.document() for answer in answers])
     else:
         predicting.show(answers)
 
@@ -162,7 +185,7 @@ def models(home: HomeOption = None, json_: JsonOption = False) -> None:
 
     known = lineage.models(Home.at(home))
     if json_:
-        print(json.dumps([dataclasses.asdict(model) for model in known]))
+        _print_json([dataclasses.asdict(model) for model in known])
     else:
         lineage.show(known, rich.console.Console(highlight=False))
 
@@ -175,10 +198,25 @@ def ui(
     """MLflow's UI on the runs."""
     from pipeline.home import Home
 
-    store = Home.at(home).tracking("", "")
+    place = Home.at(home)
+    place.root.mkdir(parents=True, exist_ok=True)
+    store = place.tracking("")
     err.print(f"MLflow on http://127.0.0.1:{port} (Ctrl-C ends it)")
     arguments = ["ui", "--backend-store-uri", store.uri, "--host", "127.0.0.1", "--port", str(port)]
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", *arguments])
+
+
+def _print_json(document: typing.Any) -> None:
+    """One document on standard output. JSON has no NaN and no infinity: they become null."""
+
+    def finite(value: typing.Any) -> typing.Any:
+        if isinstance(value, dict):
+            return {key: finite(part) for key, part in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [finite(part) for part in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    print(json.dumps(finite(document), ensure_ascii=False, allow_nan=False))
 
 
 def _load(path: pathlib.Path, changes: list[str] | None) -> typing.Any:
@@ -203,14 +241,13 @@ def _run() -> int:
     try:
         app()
     except SystemExit as end:
+        if end.code == INTERRUPTED:  # what Typer makes of a KeyboardInterrupt
+            err.print("[yellow]interrupted[/]")
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except CommandError as error:
         err.print("[red]error:[/]", end=" ")
         err.print(str(error), soft_wrap=True, markup=False)
         return error.code
-    except KeyboardInterrupt:
-        err.print("[yellow]interrupted[/]")
-        return 130
     except Exception as error:  # the last line of defence: one sentence, and the traceback for those who ask
         if os.environ.get("FOVEA_DEBUG"):
             err.print_exception()

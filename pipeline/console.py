@@ -12,10 +12,13 @@ import rich.console
 import rich.panel
 import rich.table
 import rich.text
+from rich.markup import escape
 
 from components import alignment
 from components.evaluator import Verdict
+from components.example_gen import REJECTED
 from components.training import OUTCOME_FILE
+from models.contract import SPLITS
 from pipeline.result import Run
 from pipeline.runners import local
 
@@ -41,9 +44,7 @@ def _property(artifacts: typing.Any, name: str) -> typing.Any:
 
 
 def _rows(outputs: local.Outputs) -> str:
-    counts = {
-        name: _property(outputs["rejected"], f"rows_{name}") for name in ("train", "validation", "test", "rejected")
-    }
+    counts = {name: _property(outputs["rejected"], f"rows_{name}") for name in (*SPLITS, REJECTED)}
     return "rows: " + ", ".join(f"{count:,} {name}" for name, count in counts.items())
 
 
@@ -99,22 +100,22 @@ def summarize(out: rich.console.Console, run: Run, seconds: float) -> None:
     table.add_column(overflow="fold")
     kept = sum(count for name, count in result.rows.items() if name != "rejected")
     rejected = result.rows["rejected"]
-    where = f" ({run.dead_letters})" if rejected else ""
+    where = f" ({escape(str(run.dead_letters))})" if rejected else ""
     table.add_row("rows", f"{kept + rejected:,} in, {rejected:,} rejected{where}")
     for name, value in result.metrics.items():
         table.add_row(f"test {name.replace('_', ' ')}", _figure(name, value))
     verdict = "[green]blessed[/]" if result.blessed else "[yellow]not blessed[/]"
-    table.add_row("verdict", "\n".join([verdict, *result.reasons]))
-    table.add_row("model", f"{result.model_path}" if result.model_path else "not pushed")
+    table.add_row("verdict", "\n".join([verdict, *map(escape, result.reasons)]))
+    table.add_row("model", escape(result.model_path) if result.model_path else "not pushed")
     table.add_row("MLflow run", f"{result.mlflow_run_id} (fovea ui)")
     if result.cached:
         table.add_row("reused", ", ".join(result.cached))
     for sample in run.samples[:SHOWN_WORDS]:
-        mark = "[green]✓[/]" if sample.right else f"[yellow]✗[/] [dim]{' | '.join(sample.references)}[/]"
-        table.add_row("never seen", f"{sample.source} → {sample.prediction} {mark}")
+        mark = "[green]✓[/]" if sample.right else f"[yellow]✗[/] [dim]{escape(' | '.join(sample.references))}[/]"
+        table.add_row("never seen", f"{escape(sample.source)} → {escape(sample.prediction)} {mark}")
     out.print()
     out.print(rich.panel.Panel(table, title=f"{result.name} · {seconds:.0f} s", box=rich.box.ROUNDED, expand=False))
     if run.samples:
         sample = run.samples[0]
-        out.print(alignment.text(sample.source_pieces, sample.target_pieces, sample.weights()), highlight=False)
-        out.print(f"attention of {sample.source!r}: {run.pictures[0]}", soft_wrap=True, highlight=False)
+        out.print(alignment.text(sample.source_pieces, sample.target_pieces, sample.weights()), markup=False)
+        out.print(f"attention of {sample.source!r}: {run.pictures[0]}", soft_wrap=True, markup=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
 import json
 import pathlib
 import typing
@@ -43,13 +44,38 @@ class Report:
         }
 
 
-def evaluate(model: pathlib.Path, data: pathlib.Path, output: pathlib.Path | None, out: rich.console.Console) -> Report:
+def parse_columns(text: str) -> parallel_text.Columns:
+    """Which columns of a file hold what: "source=word,target=2,references=3+4" -> Columns("word", 2, (3, 4)).
+
+    Raises:
+        ValueError: says what was expected.
+    """
+    fields: dict[str, typing.Any] = {}
+    for part in filter(None, text.split(",")):
+        name, equals, value = part.partition("=")
+        columns = tuple(int(column) if column.isdigit() else column for column in value.split("+"))
+        if name not in ("source", "target", "references") or not equals or not all(columns):
+            raise ValueError(
+                f"--columns: {part!r}, expected source=N, target=N or references=N+N, N a number or a name"
+            )
+        fields[name] = columns if name == "references" else columns[0]
+    return parallel_text.Columns(**fields)
+
+
+def evaluate(
+    model: pathlib.Path,
+    data: pathlib.Path,
+    columns: parallel_text.Columns,
+    output: pathlib.Path | None,
+    out: rich.console.Console,
+) -> Report:
     """Decode every row of a file and hold it against its references.
 
     Raises:
         ValueError: the file holds no row that can be used; the message names the first reasons.
     """
-    good, rejected = _read(data)
+    unit = Card.read(model).token_unit
+    good, rejected = _read(data, columns)
     if not good:
         reasons = "".join(f"\n  {row.file}:{row.line}: {row.reason}" for row in rejected[:10])
         raise ValueError(f"{data}: no row to evaluate{reasons}")
@@ -64,14 +90,13 @@ def evaluate(model: pathlib.Path, data: pathlib.Path, output: pathlib.Path | Non
     slices: dict[str, list[tuple[rows.Row, str]]] = {}
     for pair in pairs:
         slices.setdefault(f"source_length:{rows.length_bucket(len(pair[0].source))}", []).append(pair)
-    unit = Card.read(model).token_unit
     measured = {name: _measure(part, unit) | {"rows": len(part)} for name, part in sorted(slices.items())}
     return Report(model, len(good), rejected, _measure(pairs, unit), measured)
 
 
-def _read(data: pathlib.Path) -> tuple[list[rows.Row], list[rows.Rejected]]:
+def _read(data: pathlib.Path, columns: parallel_text.Columns) -> tuple[list[rows.Row], list[rows.Rejected]]:
     good, rejected = [], []
-    config = parallel_text.Config(path=str(data))
+    config = parallel_text.Config(path=glob.escape(str(data)), columns=columns)
     for item in parallel_text.inputs(config):
         for row in parallel_text.read(config, item):
             if isinstance(row, rows.Rejected):
@@ -105,4 +130,4 @@ def show(report: Report, out: rich.console.Console) -> None:
         table.add_row(name, f"{value:.4f}", *(f"{values[name]:.4f}" for values in report.slices.values()))
     out.print(table)
     for row in report.rejected[:10]:
-        out.print(f"{row.file}:{row.line}: {row.reason}")
+        out.print(f"{row.file}:{row.line}: {row.reason}", markup=False)

@@ -6,7 +6,6 @@ import dataclasses
 
 from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.dsl.components.base.base_component import BaseComponent
-from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration import metadata, pipeline
 from tfx.proto import pusher_pb2, trainer_pb2
@@ -29,20 +28,8 @@ from pipeline.home import Home
 
 def build(config: Config, home: Home) -> pipeline.Pipeline:
     """The pipeline of a configuration, with its state under `home`."""
-    rows = RowExampleGen(
-        config=dataclasses.asdict(config.data),
-        fingerprint=sources.fingerprint(example_gen.find_inputs(config.data)),
-        dead_letters_dir=str(home.rejected(config.name)),
-    ).with_id("ExampleGen")
-    statistics = StatisticsGen(examples=rows.outputs["examples"])
-    schema = SchemaGen(statistics=statistics.outputs["statistics"])
-    validator = AnomalyGate(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]).with_id(
-        "ExampleValidator"
-    )
-    tokenizer = TokenizerTrainer(examples=rows.outputs["examples"], config=config.tokenizer).with_id("Tokenizer")
-    transform = TokenizedTransform(
-        examples=rows.outputs["examples"], schema=schema.outputs["schema"], tokenizer=tokenizer.outputs["tokenizer"]
-    ).with_id("Transform")
+    data = _data(config, home)
+    rows, transform, tokenizer = data["ExampleGen"], data["Transform"], data["Tokenizer"]
     training = Trainer(
         run_fn="components.trainer.run_fn",
         examples=transform.outputs["transformed_examples"],
@@ -72,26 +59,47 @@ def build(config: Config, home: Home) -> pipeline.Pipeline:
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(home.models(config.name)))
         ),
     )
-    components: list[BaseNode] = [
+    return pipeline.Pipeline(
+        pipeline_name=config.name,
+        pipeline_root=str(home.artifacts(config.name)),
+        components=[
+            *data.values(),
+            training,  # its code's digest is in its custom_config
+            champion,
+            versioned(evaluator, "components.tfma_metrics"),
+            versioned(pusher),
+        ],
+        enable_cache=True,
+        metadata_connection_config=metadata.sqlite_metadata_connection_config(str(home.metadata_db)),
+        beam_pipeline_args=list(config.beam),
+    )
+
+
+def _data(config: Config, home: Home) -> dict[str, BaseComponent]:
+    """The components from raw rows to rows of pieces, by their ids, in the order in which they run."""
+    rows = RowExampleGen(
+        config=dataclasses.asdict(config.data),
+        fingerprint=sources.fingerprint(example_gen.find_inputs(config.data)),
+        dead_letters_dir=str(home.rejected(config.name)),
+    ).with_id("ExampleGen")
+    statistics = StatisticsGen(examples=rows.outputs["examples"])
+    schema = SchemaGen(statistics=statistics.outputs["statistics"])
+    validator = AnomalyGate(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]).with_id(
+        "ExampleValidator"
+    )
+    tokenizer = TokenizerTrainer(examples=rows.outputs["examples"], config=config.tokenizer).with_id("Tokenizer")
+    transform = TokenizedTransform(
+        examples=rows.outputs["examples"], schema=schema.outputs["schema"], tokenizer=tokenizer.outputs["tokenizer"]
+    ).with_id("Transform")
+    components = [
         versioned(rows, f"components.sources.{config.data.source['name']}"),
         statistics,
         versioned(schema),
         versioned(validator),
         versioned(tokenizer),
         versioned(transform, "components.preprocessing"),
-        versioned(training),  # its code's digest is in its custom_config
-        champion,
-        versioned(evaluator, "components.tfma_metrics"),
-        versioned(pusher),
     ]
-    return pipeline.Pipeline(
-        pipeline_name=config.name,
-        pipeline_root=str(home.artifacts(config.name)),
-        components=components,
-        enable_cache=True,
-        metadata_connection_config=metadata.sqlite_metadata_connection_config(str(home.metadata_db)),
-        beam_pipeline_args=list(config.beam),
-    )
+    return {component.id: component for component in components}
 
 
 def trainer_config(config: Config, home: Home) -> trainer.Config:

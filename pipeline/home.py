@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fcntl
 import os
 import pathlib
+from collections.abc import Iterator
 
 from components import tracking
 from serving.card import exported_versions
@@ -48,6 +51,21 @@ class Home:
 
     def models(self, name: str) -> pathlib.Path:
         return self.root / "models" / name
+
+    @contextlib.contextmanager
+    def alone(self, name: str) -> Iterator[None]:
+        """One run of a pipeline at a time: two would share checkpoints. The lock goes with the process that holds it.
+
+        Raises:
+            RuntimeError: another run of that name is under way.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / f"{name}.lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RuntimeError(f"another run of {name!r} is under way in {self.root}") from None
+            yield
 
     def tracking(self, name: str, uri: str = "") -> tracking.Store:
         """MLflow's store: `uri`, or SQLite here."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 import sys
 import typing
@@ -65,12 +66,17 @@ def read_texts(arguments: Sequence[str]) -> list[str]:
     texts: list[str] = []
     for argument in arguments:
         if argument == "-":
-            texts.extend(sys.stdin.read().splitlines())
-        elif pathlib.Path(argument).is_file():
-            texts.extend(pathlib.Path(argument).read_text(encoding="utf-8").splitlines())
+            texts.extend(_lines(sys.stdin.read()))
+        elif os.path.isfile(argument):
+            texts.extend(_lines(pathlib.Path(argument).read_text(encoding="utf-8-sig")))
         else:
             texts.append(argument)
     return texts
+
+
+def _lines(text: str) -> list[str]:
+    """Lines as a source of rows has them: parted by line feeds alone."""
+    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []
 
 
 def answer(predictor: Predictor, texts: Sequence[str], n_best: int | None, with_attention: bool) -> list[Answer]:
@@ -111,7 +117,7 @@ def draw(answers: Sequence[Answer], path: pathlib.Path, out: rich.console.Consol
         assert item.alignment is not None
         file = path if len(answers) == 1 else path.with_stem(f"{path.stem}-{number}")
         alignment.png(*item.alignment, file, title=item.source)
-        out.print(f"attention of {item.source!r}: {file}", soft_wrap=True)
+        out.print(f"attention of {item.source!r}: {file}", soft_wrap=True, markup=False)
 
 
 def show(answers: Sequence[Answer]) -> None:

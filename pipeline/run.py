@@ -13,40 +13,46 @@ import yaml
 
 from components import alignment, tracking
 from components.evaluator import ALIGNMENTS_FILE, PREDICTIONS_FILE, Aligned, Verdict, read_alignments
+from components.example_gen import REJECTED
+from components.example_gen_component import REJECTED_FILE
 from components.trainer_component import MLFLOW_RUN_ID
 from components.training import OUTCOME_FILE
+from models.contract import SPLITS
 from pipeline import config as configuration
 from pipeline import console, graph
 from pipeline.home import Home
 from pipeline.result import Result, Run
 from pipeline.runners import local
 
-PLOTTED = 8  # alignments that become pictures
-
 
 def execute(config: configuration.Config, home: Home, out: rich.console.Console) -> Run:
     """Run the pipeline, report on `out` as it goes, and keep track of it in MLflow."""
-    home.root.mkdir(parents=True, exist_ok=True)
-    pipeline_run_id = datetime.datetime.now().isoformat(timespec="milliseconds")
-    store = home.tracking(config.name, config.tracking_uri)
-    run_id = tracking.open_run(store, pipeline_run_id, {"fovea.name": config.name}, configuration.to_flat(config))
-    client = store.client()
-    status = "FAILED"
+    with home.alone(config.name):
+        pipeline_run_id = datetime.datetime.now().isoformat(timespec="milliseconds")
+        store = home.tracking(config.name, config.tracking_uri)
+        run_id = tracking.open_run(store, pipeline_run_id, {"fovea.name": config.name}, configuration.to_flat(config))
+        with tracking.closed_at_the_end(store, run_id):
+            finished = _run_components(config, home, pipeline_run_id, out)
+            run = _conclude(config, home, run_id, finished)
+            _log(store.client(), run_id, config, run, finished)
+            return run
+
+
+def _run_components(
+    config: configuration.Config, home: Home, pipeline_run_id: str, out: rich.console.Console
+) -> dict[str, local.Finished]:
+    finished: dict[str, local.Finished] = {}
+    current = "Graph"
     try:
-        finished: dict[str, local.Finished] = {}
         for event in local.run(graph.build(config, home), pipeline_run_id):
+            current = event.name
+            console.report(out, event)
             if isinstance(event, local.Finished):
                 finished[event.name] = event
-            console.report(out, event)
-        run = _conclude(config, home, run_id, finished)
-        _log(client, run_id, config, run, finished)
-        status = "FINISHED"
-        return run
-    except KeyboardInterrupt:
-        status = "KILLED"
+    except Exception:
+        out.print(f"  [red]✗[/] [bold]{current}[/] failed")
         raise
-    finally:
-        client.set_terminated(run_id, status)
+    return finished
 
 
 def _conclude(config: configuration.Config, home: Home, run_id: str, finished: dict[str, local.Finished]) -> Run:
@@ -62,10 +68,7 @@ def _conclude(config: configuration.Config, home: Home, run_id: str, finished: d
         model_path=pushed.get_string_custom_property("pushed_destination") if is_pushed else None,
         version=pushed.get_string_custom_property("pushed_version") if is_pushed else None,
         mlflow_run_id=run_id,
-        rows={
-            name: rejected.get_int_custom_property(f"rows_{name}")
-            for name in ("train", "validation", "test", "rejected")
-        },
+        rows={name: rejected.get_int_custom_property(f"rows_{name}") for name in (*SPLITS, REJECTED)},
         metrics=verdict.metrics,
         seconds={name: round(event.seconds, 2) for name, event in finished.items()},
         cached=tuple(name for name, event in finished.items() if event.cached),
@@ -73,7 +76,7 @@ def _conclude(config: configuration.Config, home: Home, run_id: str, finished: d
     samples = tuple(read_alignments(evaluation))
     folder = home.reports(config.name)
     folder.mkdir(parents=True, exist_ok=True)
-    return Run(result, samples, _draw(samples[:PLOTTED], folder), pathlib.Path(rejected.uri) / "rejected.jsonl")
+    return Run(result, samples, _draw(samples, folder), pathlib.Path(rejected.uri) / REJECTED_FILE)
 
 
 def _draw(samples: tuple[Aligned, ...], folder: pathlib.Path) -> tuple[pathlib.Path, ...]:
@@ -106,8 +109,7 @@ def _log(
     for event in finished.values():
         for key, artifacts in event.outputs.items():
             tags[f"mlmd.{event.name}.{key}"] = ", ".join(str(artifact.id) for artifact in artifacts)
-    for name, value in tags.items():
-        client.set_tag(run_id, name, value)
+    tracking.set_tags(client, run_id, tags)
     client.log_text(run_id, yaml.safe_dump(configuration.to_document(config), sort_keys=False), "config.yaml")
     client.log_text(run_id, json.dumps(dataclasses.asdict(run.result), indent=2), "result.json")
     for name in (PREDICTIONS_FILE, ALIGNMENTS_FILE):

@@ -29,6 +29,11 @@ class Card:
         """Read the card of an exported model; FileNotFoundError where there is none."""
         return cls(**json.loads((saved_model / EXTRA / CARD_FILE).read_text()))
 
+    @classmethod
+    def of(cls, saved_model: pathlib.Path) -> Card | None:
+        """The same, or None for a SavedModel that is not of our making."""
+        return cls.read(saved_model) if (saved_model / EXTRA / CARD_FILE).exists() else None
+
     def write(self, saved_model: pathlib.Path) -> None:
         """Write it into an exported model."""
         (saved_model / EXTRA).mkdir(exist_ok=True)

@@ -69,7 +69,7 @@ def _outputs(connection: metadata.Metadata, execution_id: int | None) -> tuple[O
         events = handle.store.get_events_by_execution_ids([execution_id])
         outputs: dict[str, list[Artifact]] = {}
         for event in events:
-            if event.type not in (event.OUTPUT, event.DECLARED_OUTPUT):
+            if event.type not in (event.OUTPUT, event.DECLARED_OUTPUT, event.INTERNAL_OUTPUT):
                 continue
             (artifact,) = handle.store.get_artifacts_by_id([event.artifact_id])
             (kind,) = handle.store.get_artifact_types_by_id([artifact.type_id])

@@ -26,6 +26,14 @@ def test_padding_is_cut() -> None:
     assert row.attention.tolist() == [[0, 1], [3, 4]]
 
 
+def test_a_picture_of_any_text_and_any_length(tmp_path: pathlib.Path) -> None:
+    pieces = ["$a_$", "\\x", *["b"] * 998]
+    path = tmp_path / "long.png"
+    alignment.png(pieces, pieces, np.eye(1000), path, title="costs $a_$ x")
+    width, height = np.frombuffer(path.read_bytes()[16:24], ">u4")
+    assert max(width, height) < 4000  # pixels
+
+
 def test_png(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "a.png"
     alignment.png(["c", "▁"], ["K"], np.array([[0.9, 0.1]]), path, title="c")

@@ -44,8 +44,13 @@ def test_thresholds_hold_for_all_rows_and_not_for_each_slice() -> None:
 
 
 def test_a_bar_for_what_is_not_measured_is_refused() -> None:
-    with pytest.raises(ValueError, match="thresholds and compare name chrf, sequence_error_rate, which"):
-        evaluator.Config(metrics=("bleu",), thresholds={"chrf": 1})
+    with pytest.raises(ValueError, match="thresholds and compare name chrf, ter, which"):
+        evaluator.Config(metrics=("bleu",), thresholds={"chrf": 1}, compare={"ter": 1})
+
+
+def test_what_is_compared_follows_what_is_measured() -> None:
+    assert evaluator.Config(metrics=("bleu", "chrf")).margins == {"bleu": 0.0}
+    assert evaluator.Config(metrics=("bleu",), compare={}).margins == {}
 
 
 def test_a_verdict_survives_its_file(tmp_path: pathlib.Path) -> None:

@@ -131,14 +131,14 @@ def test_files_that_do_not_belong_together_stop_the_run_with_the_reason_alone(tm
     ("counts", "message"),
     [
         (
-            {"train": 0, "validation": 0, "test": 0, "rejected": 2},
+            {"train": 0, "validation": 0, "test": 0, "good": 0, "rejected": 2},
             "no good row: 2 rows were read, all of them rejected\n",
         ),
         (
-            {"train": 5, "validation": 0, "test": 3, "rejected": 0},
+            {"train": 5, "validation": 0, "test": 3, "good": 8, "rejected": 0},
             "no row in validation (train 5, validation 0, test 3)",
         ),
-        ({"train": 5, "validation": 2, "test": 3, "rejected": 1}, "1 of 11 rows rejected (9.1%)"),
+        ({"train": 5, "validation": 2, "test": 3, "good": 10, "rejected": 1}, "1 of 11 rows rejected (9.1%)"),
     ],
 )
 def test_unsound_data_is_refused(counts, message):
@@ -150,8 +150,16 @@ def test_unsound_data_is_refused(counts, message):
 
 
 def test_as_many_rejected_rows_as_allowed_pass():
-    counts = {"train": 80, "validation": 9, "test": 10, "rejected": 1}
+    counts = {"train": 80, "validation": 9, "test": 10, "good": 99, "rejected": 1}
     require_sound(counts, [Rejected("a.tsv", 7, "empty target", "")], limit=0.01)
+
+
+def test_rejected_rows_are_held_against_all_rows_and_not_against_a_subset(tmp_path):
+    """5 of 505 rows are within the limit of 1 %, though a subset of 53 is taken."""
+    path = write(tmp_path, "1.tsv", pairs(500) + ["broken"] * 5)
+    _, rejected = run(tmp_path, source={"name": "parallel_text", "path": path}, max_rows=53)
+    assert rejected.get_int_custom_property("rows_rejected") == 5
+    assert sum(rejected.get_int_custom_property(f"rows_{split}") for split in ("train", "validation", "test")) == 53
 
 
 def test_splits_are_given_for_all_rows_or_for_none(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from components import tracking
@@ -37,6 +39,28 @@ def test_curves_are_by_step_and_a_resumed_training_says_so(store: tracking.Store
     assert [(point.step, point.value) for point in history] == [(25, 1.5), (30, 1.0)]
     assert client.get_run(run_id).data.metrics["validation/loss"] == 1.25
     assert client.get_run(run_id).data.tags["fovea.resumed_from_step"] == "20"
+
+
+def test_a_run_ends_as_its_body_does(store: tracking.Store) -> None:
+    ends: dict[str, BaseException | None] = {
+        "FINISHED": None,
+        "FAILED": ValueError("why"),
+        "KILLED": KeyboardInterrupt(),
+    }
+    for status, error in ends.items():
+        run_id = tracking.open_run(store, status, {}, {})
+        with contextlib.suppress(ValueError, KeyboardInterrupt), tracking.closed_at_the_end(store, run_id):
+            if error:
+                raise error
+        run = store.client().get_run(run_id)
+        assert run.info.status == status
+        assert run.data.tags.get("fovea.error") == ("ValueError: why" if status == "FAILED" else None)
+
+
+def test_a_run_whose_process_died_is_closed_by_the_next(store: tracking.Store) -> None:
+    died = tracking.open_run(store, "died", {}, {})
+    tracking.open_run(store, "next", {}, {})
+    assert store.client().get_run(died).info.status == "KILLED"
 
 
 def test_a_missing_run_is_named(store: tracking.Store) -> None:

@@ -92,6 +92,14 @@ def test_a_killed_training_ends_where_an_unbroken_one_does(tmp_path: pathlib.Pat
         np.testing.assert_allclose(left, right, rtol=1e-4, atol=1e-5)
 
 
+def test_a_diverged_training_says_so_and_leaves_nothing_to_resume(tmp_path: pathlib.Path) -> None:
+    broken = model()
+    broken.weights[0].assign(np.full(broken.weights[0].shape, np.nan))
+    with pytest.raises(ValueError, match=r"training diverged: the validation loss is nan after step 7; lower training"):
+        training.train(broken, copies, validation, settings(), tmp_path / "checkpoints")
+    assert not (tmp_path / "checkpoints").exists()
+
+
 def test_patience_stops_and_the_best_weights_stay(tmp_path: pathlib.Path) -> None:
     def worse_and_worse(epoch: int) -> Iterator[batches.Batch]:
         """After the first epoch, targets that have nothing to do with the validation rows."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import io
 import json
 import os
 import pathlib
@@ -13,10 +15,14 @@ import time
 
 import mlflow
 import pytest
+import rich.console
 
 from components.evaluator import PREDICTIONS_FILE
+from pipeline import config as configuration
 from pipeline import digest, lineage
+from pipeline.console import summarize
 from pipeline.result import Run
+from pipeline.run import execute
 from serving.card import exported_versions
 from tests.end_to_end.conftest import BROKEN, ROWS, Workshop, make_workshop
 
@@ -80,6 +86,40 @@ def test_a_worse_model_is_not_blessed_and_not_pushed(workshop: Workshop, first: 
     assert "against the latest blessed model's" in worse.reasons[0] and "worse by" in worse.reasons[0]
     assert "Transform" in worse.cached and "Trainer" not in worse.cached
     assert pushed(workshop) == before
+
+
+def test_an_export_that_is_served_already_is_not_pushed_again(workshop: Workshop, first: Run) -> None:
+    """A new blessing of the same model: other thresholds, so the Evaluator and the Pusher run anew."""
+    before = pushed(workshop)
+    again = workshop.run("evaluation.thresholds.sequence_error_rate=0.31").result
+    assert again.blessed and "Pusher" not in again.cached and "Trainer" in again.cached
+    assert pushed(workshop) == before and again.version == first.result.version
+
+
+def test_the_terminal_tells_of_each_component(workshop: Workshop, first: Run) -> None:
+    told = io.StringIO()
+    console = rich.console.Console(file=told, width=200)
+    loaded = configuration.load(workshop.config, ["training.epochs=1", "evaluation.thresholds={}"])
+    summarize(console, execute(loaded, workshop.home, console), seconds=1.0)
+    lines = told.getvalue()
+    assert "Champion" in lines and "is the one to beat" in lines
+    assert f"{BROKEN} rejected" in lines and "nothing pushed" in lines and "not blessed" in lines
+
+
+def test_text_that_looks_like_markup_is_text(first: Run) -> None:
+    told = io.StringIO()
+    odd = dataclasses.replace(first.samples[0], source="[/b] [red]", prediction="[/]", references=["[x]"])
+    summarize(rich.console.Console(file=told, width=200), first._replace(samples=(odd,)), seconds=1.0)
+    assert "[/b] [red] → [/]" in told.getvalue() and "[x]" in told.getvalue()
+
+
+def test_a_failed_run_says_where_and_why(workshop: Workshop, first: Run) -> None:
+    changes = ["tokenizer={source: {kind: bpe, vocabulary_size: 7}, target: {kind: word}}", "name=fails"]
+    with pytest.raises(Exception, match="vocabulary_size is 7"):
+        workshop.run(*changes)
+    client = mlflow.MlflowClient(workshop.home.tracking("fails").uri)
+    (run,) = client.search_runs([client.get_experiment_by_name("fails").experiment_id])
+    assert run.info.status == "FAILED" and "vocabulary_size is 7" in run.data.tags["fovea.error"]
 
 
 def test_evaluate_agrees_with_the_evaluator(workshop: Workshop, first: Run) -> None:
@@ -164,4 +204,4 @@ def test_a_killed_training_resumes_and_pushes_once(tmp_path: pathlib.Path) -> No
     assert "resumed from the checkpoint of step" in done.stderr
     assert result["blessed"] and pushed(workshop) == [result["version"]]
     assert "Transform" in result["cached"] and "Trainer" not in result["cached"]
-    assert not list(workshop.home.checkpoints("capitals").iterdir())
+    assert not workshop.home.checkpoints("capitals").exists()

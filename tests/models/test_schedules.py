@@ -54,6 +54,14 @@ def test_an_optimizer_can_be_saved_with_it(name: str) -> None:
     assert float(keras.optimizers.Adam(schedule).learning_rate) == pytest.approx(PEAK / WARMUP)
 
 
+@pytest.mark.parametrize("name", sorted(schedules.SCHEDULES))
+def test_a_training_shorter_than_its_warmup_learns(name: str) -> None:
+    schedule = schedules.build(schedules.Config(name=name, learning_rate=PEAK, warmup_steps=101), 5)
+    rates = [float(schedule(step)) for step in range(5)]
+    assert all(rate > 0 for rate in rates)
+    assert rates[-1] == pytest.approx(PEAK)
+
+
 def test_every_name_of_the_config_is_built() -> None:
     names = typing.get_args(typing.get_type_hints(schedules.Config)["name"])
     assert sorted(names) == sorted(schedules.SCHEDULES)

@@ -82,8 +82,50 @@ def test_exit_codes(fovea: Fovea, arguments: list[str], code: int, text: str) ->
     assert text in err
 
 
+def test_check_as_json_names_the_problems_of_a_configuration(fovea: Fovea, tmp_path: pathlib.Path) -> None:
+    code, out, _ = fovea("check", write(tmp_path, GOOD), "--set", "training.epochs=0", "--json")
+    assert code == 2
+    assert json.loads(out) == {"problems": ["training.epochs: 0: should be greater than 0"]}
+
+
+def test_a_run_without_data_is_exit_2_and_leaves_no_run_behind(fovea: Fovea, tmp_path: pathlib.Path) -> None:
+    code, _, err = fovea("run", write(tmp_path, GOOD), "--set", "data.source.path=nowhere.tsv")
+    assert code == 2 and "data.source: no file matches 'nowhere.tsv'" in err
+
+
+def test_json_has_no_nan(capsys: pytest.CaptureFixture[str]) -> None:
+    cli._print_json({"a": [float("nan"), 1.5, (float("-inf"),)]})
+    assert json.loads(capsys.readouterr().out) == {"a": [None, 1.5, [None]]}
+
+
+def test_columns_of_a_labelled_file() -> None:
+    from components.sources.parallel_text import Columns
+    from pipeline import evaluate
+
+    assert evaluate.parse_columns("") == Columns()
+    assert evaluate.parse_columns("source=word,target=2,references=3+x") == Columns("word", 2, (3, "x"))
+    for wrong in ("sorce=1", "source", "source=", "references=3+"):
+        with pytest.raises(ValueError, match=r"--columns: .*expected source=N"):
+            evaluate.parse_columns(wrong)
+
+
+def test_a_home_lets_one_run_of_a_name_in(tmp_path: pathlib.Path) -> None:
+    from pipeline.home import Home
+
+    home = Home(tmp_path)
+    with home.alone("a"), home.alone("b"), pytest.raises(RuntimeError, match="another run of 'a' is under way"):
+        with home.alone("a"):
+            raise AssertionError("two runs at once")
+    with home.alone("a"):
+        pass
+
+
 def test_texts_come_from_arguments_and_files(tmp_path: pathlib.Path) -> None:
     from pipeline import predict
 
     (tmp_path / "two.txt").write_text("one\ntwo words\n")
     assert predict.read_texts(["a", str(tmp_path / "two.txt"), "b c"]) == ["a", "one", "two words", "b c"]
+    (tmp_path / "odd.txt").write_bytes("\ufeffone\u2028line\r\n\r\ntwo".encode())
+    assert predict.read_texts([str(tmp_path / "odd.txt")]) == ["one\u2028line", "", "two"]
+    (tmp_path / "empty.txt").write_text("")
+    assert predict.read_texts([str(tmp_path / "empty.txt"), "x" * 999]) == ["x" * 999]

@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from pipeline import config
+from pipeline import config, digest
 
 GOOD = """
 name: reverse
@@ -110,6 +110,6 @@ def test_flat_settings_hold_everything(tmp_path: pathlib.Path) -> None:
     assert all(isinstance(value, str) for value in flat.values())
 
 
-@pytest.mark.parametrize("example", sorted(pathlib.Path("examples").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("example", sorted((digest.PROJECT / "examples").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_example_is_a_good_configuration(example: pathlib.Path) -> None:
     assert config.load(example).name
