@@ -42,12 +42,8 @@ def test_curves_are_by_step_and_a_resumed_training_says_so(store: tracking.Store
 
 
 def test_a_run_ends_as_its_body_does(store: tracking.Store) -> None:
-    ends: dict[str, BaseException | None] = {
-        "FINISHED": None,
-        "FAILED": ValueError("why"),
-        "KILLED": KeyboardInterrupt(),
-    }
-    for status, error in ends.items():
+    ends = (("FINISHED", None), ("FAILED", ValueError("why")), ("KILLED", KeyboardInterrupt()))
+    for status, error in ends:
         run_id = tracking.open_run(store, status, {}, {})
         with contextlib.suppress(ValueError, KeyboardInterrupt), tracking.closed_at_the_end(store, run_id):
             if error:

@@ -113,9 +113,9 @@ def test_a_home_lets_one_run_of_a_name_in(tmp_path: pathlib.Path) -> None:
     from pipeline.home import Home
 
     home = Home(tmp_path)
-    with home.alone("a"), home.alone("b"), pytest.raises(RuntimeError, match="another run of 'a' is under way"):
-        with home.alone("a"):
-            raise AssertionError("two runs at once")
+    refused = pytest.raises(RuntimeError, match="another run of 'a' is under way")
+    with home.alone("a"), home.alone("b"), refused, home.alone("a"):
+        raise AssertionError("two runs at once")
     with home.alone("a"):
         pass
 
