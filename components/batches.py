@@ -41,7 +41,7 @@ class Config:
 
     __pydantic_config__: typing.ClassVar[dict[str, str]] = {"extra": "forbid"}
 
-    tokens: typing.Annotated[int, annotated_types.Gt(0)] = 4096
+    tokens: typing.Annotated[int, annotated_types.Gt(0)] = 2048
     boundaries: tuple[typing.Annotated[int, annotated_types.Gt(0)], ...] = (6, 8, 10, 12, 16, 24, 32, 48, 64, 96, 128)
     pool_rows: typing.Annotated[int, annotated_types.Gt(0)] = 500_000
 
