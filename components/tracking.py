@@ -65,8 +65,6 @@ def made_beside(store: Store) -> Iterator[None]:
 
 def open_run(store: Store, pipeline_run_id: str, tags: Mapping[str, str], parameters: Mapping[str, str]) -> str:
     """Begin the run of a pipeline run, and return its id. No other run of the experiment is under way."""
-    from mlflow.entities import Param
-
     client = store.client()
     experiment = client.get_experiment_by_name(store.experiment)
     if experiment is None:
@@ -76,9 +74,7 @@ def open_run(store: Store, pipeline_run_id: str, tags: Mapping[str, str], parame
     for abandoned in client.search_runs([experiment_id], "attributes.status = 'RUNNING'"):
         client.set_terminated(abandoned.info.run_id, "KILLED")  # its process had no time to say so
     run = client.create_run(experiment_id, run_name=pipeline_run_id, tags={RUN_TAG: pipeline_run_id, **tags})
-    values = [Param(name, value[:MAX_PARAMETER_CHARACTERS]) for name, value in parameters.items()]
-    for first in range(0, len(values), LARGEST_BATCH):
-        client.log_batch(run.info.run_id, params=values[first : first + LARGEST_BATCH])
+    log_parameters(client, run.info.run_id, parameters)
     return str(run.info.run_id)
 
 
@@ -96,6 +92,15 @@ def closed_at_the_end(store: Store, run_id: str) -> Iterator[None]:
         client.set_terminated(run_id, "KILLED")
         raise
     client.set_terminated(run_id, "FINISHED")
+
+
+def log_parameters(client: MlflowClient, run_id: str, parameters: Mapping[str, str]) -> None:
+    """Log parameters, as many in one call as MLflow takes."""
+    from mlflow.entities import Param
+
+    values = [Param(name, value[:MAX_PARAMETER_CHARACTERS]) for name, value in parameters.items()]
+    for first in range(0, len(values), LARGEST_BATCH):
+        client.log_batch(run_id, params=values[first : first + LARGEST_BATCH])
 
 
 def set_tags(client: MlflowClient, run_id: str, tags: Mapping[str, str]) -> None:

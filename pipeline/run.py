@@ -98,7 +98,7 @@ def _log(
     """What MLflow keeps of the run beside the learning curves, which the Trainer logs."""
     evaluation = _uri(finished["Evaluator"], "evaluation")
     tracking.log_metrics(client, run_id, {f"test/{name}": value for name, value in run.result.metrics.items()})
-    tracking.log_metrics(client, run_id, {f"rows/{name}": float(count) for name, count in run.result.rows.items()})
+    tracking.log_parameters(client, run_id, {f"rows.{name}": str(count) for name, count in run.result.rows.items()})
     (model,) = finished["Trainer"].outputs["model"]
     tags = {
         "fovea.blessed": str(run.result.blessed).lower(),
