@@ -76,13 +76,14 @@ def run(config: ConfigArgument, set_: SetOption = None, home: HomeOption = None,
     from components import tracking
     from pipeline.home import Home
 
+    err.print(f"[bold]fovea run[/] {escape(str(config))}", soft_wrap=True)
     place = Home.at(home)
     with tracking.made_beside(place.tracking("")):
         load_tensorflow()
         from components import example_gen, sources
 
         settings = _load(config, set_)
-        err.print(f"[bold]fovea run[/] {escape(str(config))} → {settings.name}")
+        err.print(f"  → {settings.name} in {escape(str(place.root))}", soft_wrap=True)
         from pipeline import console
         from pipeline import run as running
 

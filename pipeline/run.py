@@ -12,7 +12,14 @@ import rich.console
 import yaml
 
 from components import alignment, tracking
-from components.evaluator import ALIGNMENTS_FILE, PREDICTIONS_FILE, Aligned, Verdict, read_alignments
+from components.evaluator import (
+    ALIGNMENTS_FILE,
+    PREDICTIONS_FILE,
+    VERDICT_FILE,
+    Aligned,
+    Verdict,
+    read_alignments,
+)
 from components.example_gen import REJECTED
 from components.example_gen_component import REJECTED_FILE
 from components.trainer_component import MLFLOW_RUN_ID
@@ -112,7 +119,7 @@ def _log(
     tracking.set_tags(client, run_id, tags)
     client.log_text(run_id, yaml.safe_dump(configuration.to_document(config), sort_keys=False), "config.yaml")
     client.log_text(run_id, json.dumps(dataclasses.asdict(run.result), indent=2), "result.json")
-    for name in (PREDICTIONS_FILE, ALIGNMENTS_FILE):
+    for name in (PREDICTIONS_FILE, ALIGNMENTS_FILE, VERDICT_FILE):
         client.log_artifact(run_id, str(evaluation / name), "evaluation")
     client.log_artifact(run_id, str(run.dead_letters))
     client.log_artifact(run_id, str(_uri(finished["Trainer"], "model_run") / OUTCOME_FILE))
