@@ -26,6 +26,10 @@ find_python() {
 
 python=$(find_python)
 echo "setup: glibc $glibc -> stack $stack, on $("$python" --version)"
+if [ ! -e "$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ]; then
+  echo "setup: $python comes without its headers (Python.h); install them (python3-dev on Debian) and run make again." >&2
+  exit 1
+fi
 rm -rf .venv
 "$python" -m venv .venv
 # uv installs in half a minute what takes pip five; its own hash is in the lock, too.
