@@ -127,7 +127,10 @@ def sentences(
         else:
             passed.append(sentence)
     if not baseline:
-        passed.append("no other blessed model to compare with")
+        passed.append(
+            "no other blessed model to compare with"
+            + ("" if config.thresholds else ", and evaluation.thresholds is empty")
+        )
     return tuple(failed + passed)
 
 

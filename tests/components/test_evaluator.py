@@ -28,6 +28,8 @@ def test_sentences_put_failures_first() -> None:
 def test_sentences_without_a_baseline() -> None:
     said = evaluator.sentences(CONFIG, {"token_error_rate": 0.131, "bleu": 31.0}, {}, set())
     assert said[-1] == "no other blessed model to compare with"
+    (said_of_any,) = evaluator.sentences(evaluator.Config(metrics=("bleu",)), {"bleu": 0.0}, {}, set())
+    assert said_of_any == "no other blessed model to compare with, and evaluation.thresholds is empty"
 
 
 def test_thresholds_hold_for_all_rows_and_not_for_each_slice() -> None:
