@@ -217,9 +217,9 @@ def _penalties(logits: tf.Tensor, allow_unknown: bool, *others: int) -> tf.Tenso
 def _limits(max_length: Limit, batch_size: Limit) -> tuple[tf.Tensor, Limit]:
     """One number or one a row -> (int32 [batch], the length of the tokens, static where it can be)."""
     limits = tf.convert_to_tensor(max_length, tf.int32)
-    length = tf.reduce_max(limits) + 1
+    length = tf.maximum(tf.reduce_max(limits), 0) + 1  # the largest of no rows is the least integer
     static = tf.get_static_value(limits)
-    return tf.broadcast_to(limits, [batch_size]), length if static is None else int(static.max()) + 1
+    return tf.broadcast_to(limits, [batch_size]), length if static is None else int(static.max(initial=0)) + 1
 
 
 def _add_beam(state: Nest, beam_size: int) -> Nest:

@@ -73,6 +73,7 @@ class ServedModel(tf.Module):
         """text [n] -> source ids [n, source], pieces with END [n, answers, target], scores [n, answers]."""
         ragged = self._source_ids(text)
         source = tf.cast(ragged.to_tensor(PAD), tf.int32)
+        source = tf.pad(source, [[0, 0], [0, tf.cast(tf.shape(source)[1] == 0, tf.int32)]])  # of no rows: no columns
         memory = self._untracked.model.encode(source)
         lengths = tf.cast(ragged.row_lengths(), tf.float32)
         limits = tf.cast(lengths * self._settings.max_length_ratio, tf.int32) + self._settings.max_length_offset

@@ -50,18 +50,25 @@ WITHOUT_EFFECT = (
     "enable_batching",
     "enable_grpc_healthcheck_service",
     "enable_per_model_batching_parameters",
+    "enable_profiler",
     "enable_signature_method_name_check",
     "flush_filesystem_caches",
     "grpc_channel_arguments",
     "model_config_file_poll_wait_seconds",
     "monitoring_config_file",
     "num_load_threads",
+    "num_tflite_interpreters_per_pool",
+    "num_tflite_pools",
     "num_unload_threads",
     "per_process_gpu_memory_fraction",
+    "prefer_tflite_model",
+    "remove_unused_fields_from_bundle_metagraph",
+    "tensorflow_session_config_file",
+    "thread_pool_factory_config_file",
     "xla_cpu_compilation_enabled",
 )
 # Without these the server would not be what was asked for, so they are refused, not ignored.
-NOT_SUPPORTED = ("model_config_file", "platform_config_file", "ssl_config_file")
+NOT_SUPPORTED = ("model_config_file", "platform_config_file", "ssl_config_file", "use_alts_credentials")
 
 
 def parse(argv: list[str]) -> tuple[Flags, list[str]]:

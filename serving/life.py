@@ -74,6 +74,8 @@ class ModelVersions(Generic[ServableT]):
     def want(self, paths: Mapping[int, str]) -> None:
         """From now on these versions, and no others: {2: "/models/m/2"}."""
         with self._changed:
+            if self._closed:
+                return
             for version in self._versions.values():
                 version.wanted = version.wanted and version.number in paths
                 if version.state is State.START and not version.wanted:
@@ -125,11 +127,13 @@ class ModelVersions(Generic[ServableT]):
 
     def close(self) -> None:
         """Unload everything, each version after its last request."""
-        self.want({})
-        with self._changed:
+        with self._changed:  # in one piece: a poll in between would want a version again
+            self.want({})
             self._closed = True
             self._changed.notify_all()
         self._worker.join()
+        with self._changed:
+            self._changed.wait_for(lambda: all(v.state is not State.UNLOADING for v in self._versions.values()))
 
     def _work(self) -> None:
         while True:
@@ -155,9 +159,9 @@ class ModelVersions(Generic[ServableT]):
         for attempt in range(self._retries.count + 1):
             try:
                 servable = self._load_path(version.path)
-            except ServingError as error:
-                log(f"model {self.name} version {version.number} failed to load: {error}")
-                failure = error
+            except Exception as error:  # whatever it is, the worker lives on
+                failure = error if isinstance(error, ServingError) else _unknown(error)
+                log(f"model {self.name} version {version.number} failed to load: {failure}")
             else:
                 log(f"model {self.name} version {version.number} loaded in {time.monotonic() - started:.1f} s")
                 self._set(version, State.AVAILABLE, servable=servable)
@@ -189,6 +193,10 @@ class ModelVersions(Generic[ServableT]):
         with self._changed:
             version.state, version.servable, version.error = state, servable, error
             self._changed.notify_all()
+
+
+def _unknown(error: Exception) -> ServingError:
+    return ServingError(Status.UNKNOWN, f"{type(error).__name__}: {error}")
 
 
 def log(message: str) -> None:

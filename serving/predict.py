@@ -70,7 +70,7 @@ def _feeds(
             raise ServingError(Status.INVALID_ARGUMENT, message)
         try:
             feeds[feed_name] = read(inputs[alias]) if alias in inputs else read_tensor(signature.defaults[alias])
-        except ValueError as error:
+        except (ValueError, OverflowError, MemoryError) as error:  # the last two: a shape that nothing can have
             raise ServingError(Status.INVALID_ARGUMENT, f"tensor parsing error: {alias}") from error
     if unused := set(inputs) - set(signature.inputs):
         used = ",".join(sorted(set(inputs) - unused))

@@ -63,6 +63,10 @@ def parse(body: bytes) -> Document:
         raise _invalid("JSON Parse error: The document is empty")
     try:
         values = json.loads(body.decode("utf-8", "surrogateescape"))
+        if b"\\u" in body:  # half a pair, which only an escape can write, is in no UTF-8
+            json.dumps(values, ensure_ascii=False).encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise _invalid("JSON Parse error: The surrogate pair in string is invalid.") from error
     except json.JSONDecodeError as error:
         raise _invalid(f"JSON Parse error: {_parse_error(error)} at offset: {error.pos}") from error
     except (ValueError, RecursionError) as error:  # an endless number, or lists in lists in lists

@@ -122,10 +122,11 @@ class RestApi:
 def _model_spec(match: re.Match[str]) -> model_pb2.ModelSpec:
     spec = model_pb2.ModelSpec(name=urllib.parse.unquote(match["name"] or ""))
     if match["version"]:
-        if int(match["version"][:32]) > MAX_VERSION:
+        digits = match["version"].lstrip("0") or "0"
+        if len(digits) > len(str(MAX_VERSION)) or int(digits) > MAX_VERSION:
             message = f"Failed to convert version: {match['version']} to numeric."
             raise ServingError(Status.INVALID_ARGUMENT, message)
-        spec.version.value = int(match["version"])
+        spec.version.value = int(digits)
     if match["label"]:
         spec.version_label = urllib.parse.unquote(match["label"])
     return spec

@@ -49,7 +49,10 @@ class RestClient(Client):
         values = {name: _to_json(value) for name, value in inputs.items()}
         types = self._output_types(signature)  # before the run, so that its answer is not lost for want of them
         answer = self._call("POST", ":predict", {"signature_name": signature, "inputs": values})["outputs"]
-        types = types or self._output_types(signature)  # a new version may have brought the signature
+        fits = answer.keys() == types.keys() if isinstance(answer, dict) else len(types) == 1
+        if not fits:  # a new version may have brought the signature, or changed it
+            self._outputs.pop(signature, None)
+            types = self._output_types(signature)
         outputs = answer if isinstance(answer, dict) and len(types) > 1 else {next(iter(types)): answer}
         return {name: _to_python(name, value, types.get(name)) for name, value in outputs.items()}
 
@@ -90,20 +93,17 @@ class RestClient(Client):
 
     def _request(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
         connection, is_new = self._connection()
-        headers = {"Content-Type": "application/json"}
         try:
-            connection.request(method, path, body, headers)
-            response = connection.getresponse()
-        except (http.client.RemoteDisconnected, ConnectionError):
-            connection.close()
-            if is_new:
-                raise
-            connection.request(method, path, body, headers)  # it had been idle for too long: http.client reconnects
-            response = connection.getresponse()
+            try:
+                return _exchange(connection, method, path, body)
+            except ConnectionError:  # RemoteDisconnected is one
+                connection.close()
+                if is_new:
+                    raise
+                return _exchange(connection, method, path, body)  # idle for too long: http.client reconnects
         except BaseException:
             connection.close()  # half a conversation is of no use to the next call
             raise
-        return response.status, response.read()
 
     def _connection(self) -> tuple[http.client.HTTPConnection, bool]:
         if not hasattr(self._local, "connection"):
@@ -113,6 +113,12 @@ class RestClient(Client):
             self._connections.append(self._local.connection)
         connection: http.client.HTTPConnection = self._local.connection
         return connection, connection.sock is None
+
+
+def _exchange(connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+    connection.request(method, path, body, {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    return response.status, response.read()
 
 
 def _to_json(value: Any) -> Any:

@@ -85,10 +85,8 @@ class SavedModel:
         try:
             feed = {self._output(name): array for name, array in feeds.items()}
             fetch = [self._output(name) for name in fetches]
-            outputs: list[np.ndarray[Any, Any]] = pywrap_tf_session.TF_SessionRun_wrapper(
-                self._session._session, buffer, feed, fetch, [], None
-            )
-            return outputs
+            session = self._session._session
+            return [_array(o) for o in pywrap_tf_session.TF_SessionRun_wrapper(session, buffer, feed, fetch, [], None)]
         except Exception as error:
             raise serving_error(error) from error
         finally:
@@ -106,3 +104,8 @@ class SavedModel:
     def close(self) -> None:
         """Free the session and its variables."""
         self._session.close()
+
+
+def _array(output: Any) -> np.ndarray[Any, Any]:
+    """Of a scalar string the call below Session.run gives the bytes alone: b"a" -> an array without axes."""
+    return np.array(output, dtype=object) if isinstance(output, bytes) else output

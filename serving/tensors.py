@@ -7,6 +7,7 @@ arrays of bytes. It works on any message class with TensorProto's fields: Tensor
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from typing import Any
 
@@ -121,10 +122,12 @@ def _split_strings(content: bytes, count: int) -> list[bytes]:
             shift += 7
             if byte < 0x80:
                 break
+            if shift > 63:
+                raise ValueError("a length in tensor_content has more than 64 bits")
         lengths.append(length)
     if sum(lengths) != len(content) - offset:
         raise ValueError(f"tensor_content has {len(content) - offset} bytes, its lengths say {sum(lengths)}")
-    ends = [offset + sum(lengths[: index + 1]) for index in range(count)]
+    ends = itertools.islice(itertools.accumulate(lengths, initial=offset), 1, None)
     return [content[end - length : end] for end, length in zip(ends, lengths, strict=True)]
 
 

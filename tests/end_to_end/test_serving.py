@@ -7,6 +7,7 @@ import pathlib
 import urllib.request
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 from pipeline import predict
@@ -42,6 +43,14 @@ def test_a_server_answers_as_the_process_does(server: Server, here: list[predict
         assert theirs.alignment is not None and ours.alignment is not None
         assert theirs.alignment.source_pieces == ours.alignment.source_pieces
         assert theirs.alignment.attention == pytest.approx(ours.alignment.attention, abs=1e-5)
+
+
+def test_no_rows_are_no_answers(server: Server) -> None:
+    for address in (f"localhost:{server.grpc_port}", f"http://localhost:{server.rest_port}"):
+        with client.connect(address, model=MODEL) as connection:
+            for signature in ("serving_default", "n_best", "align"):
+                nothing = np.array([], dtype=object)  # a bare [] has no type that gRPC could send
+                assert len(connection.predict(signature, {"text": nothing})["text"]) == 0
 
 
 def test_curl(server: Server, here: list[predict.Answer]) -> None:

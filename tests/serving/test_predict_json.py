@@ -214,3 +214,12 @@ def test_what_cannot_be_written(outputs: dict[str, Any], form: Any, message: str
     with pytest.raises(ServingError) as caught:
         write_outputs({name: np.asarray(array) for name, array in outputs.items()}, form)
     assert (caught.value.status, caught.value.message) == (Status.INVALID_ARGUMENT, message)
+
+
+@pytest.mark.parametrize("body", [b'{"instances": [{"\\ud800": 1.0}]}', b'{"signature_name": "\\udfff", "inputs": 1}'])
+def test_half_a_surrogate_pair_is_no_text(body: bytes) -> None:
+    with pytest.raises(ServingError) as caught:
+        parse(body)
+    assert caught.value.status is Status.INVALID_ARGUMENT
+    assert "The surrogate pair in string is invalid." in str(caught.value)
+    assert parse(b'{"inputs": "\\ud83d\\ude00"}').values["inputs"] == "\N{GRINNING FACE}"

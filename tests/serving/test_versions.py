@@ -155,3 +155,20 @@ def test_a_version_that_is_not_available() -> None:
     with pytest.raises(ServingError, match=r"Servable not found for request: Specific\(m, 7\)"), model.handle(7):
         pass
     model.close()
+
+
+def test_whatever_a_load_raises_the_next_version_loads() -> None:
+    def careless(path: str) -> Loaded:
+        if path == "careless":
+            raise RuntimeError("can't start new thread")
+        return Loaded(path)
+
+    model = ModelVersions("m", careless, Retries(0))
+    model.want({1: "careless"})
+    wait_states(model, {1: "END"})
+    assert str(model.states()[0].error) == "UNKNOWN: RuntimeError: can't start new thread"
+    model.want({2: "two"})
+    wait_states(model, {2: "AVAILABLE", 1: "END"})
+    model.close()
+    model.want({3: "three"})  # a poll that comes late
+    wait_states(model, {2: "END", 1: "END"})
