@@ -56,12 +56,11 @@ class Config:
 
 def open_source(config: Config) -> tuple[sources.Source, Any]:
     """The module of the configured source, and its options."""
-    options = dict(config.source)
-    name = options.pop("name", None)
+    name = config.source.get("name")
     if not isinstance(name, str):
         raise sources.SourceError(f"source.name: {name!r}, expected one of {', '.join(sources.names())}")
     source = sources.load(name)
-    return source, settings.from_json(source.Config, options)
+    return source, settings.from_json(source.Config, settings.options(config.source))
 
 
 def find_inputs(config: Config) -> tuple[sources.Input, ...]:

@@ -25,3 +25,8 @@ def from_json(cls: type[Settings], data: str | Mapping[str, Any]) -> Settings:
 def to_json(config: Any) -> str:
     """The same text for equal configurations: it is part of a component's cache key."""
     return json.dumps(pydantic.TypeAdapter(type(config)).dump_python(config, mode="json"), sort_keys=True)
+
+
+def options(section: Mapping[str, Any]) -> dict[str, Any]:
+    """What a section that is found by name says beside its name: {"name": "rnn", "units": 64} -> {"units": 64}."""
+    return {key: value for key, value in section.items() if key != "name"}

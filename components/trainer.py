@@ -57,8 +57,9 @@ def run_fn(fn_args: typing.Any) -> None:
     tokenizers = tokenizer.load(fn_args.tokenizer_uri)
     training_files, validation_files = _files(fn_args.train_files), _files(fn_args.eval_files)
     keras.utils.set_random_seed(config.training.seed)
-    family, options = zoo.load(config.model["name"]), {k: v for k, v in config.model.items() if k != "name"}
-    model = family.build(settings.from_json(family.Config, options), tokenizers.source_size, tokenizers.target_size)
+    family = zoo.load(config.model["name"])
+    shape = settings.from_json(family.Config, settings.options(config.model))
+    model = family.build(shape, tokenizers.source_size, tokenizers.target_size)
     checkpoints = _checkpoint_dir(config, [*training_files, *validation_files])
     with progress.TrainingBar(rich.console.Console(stderr=True)) as bar:
         outcome = training.train(

@@ -23,7 +23,7 @@ import pydantic
 import pydantic_core
 import yaml
 
-from components import evaluator, example_gen, sources, tokenizer, training
+from components import evaluator, example_gen, settings, sources, tokenizer, training
 from models import zoo
 from serving import export
 
@@ -185,13 +185,12 @@ def _apply(document: dict[str, typing.Any], change: str) -> list[Problem]:
 
 
 def _check_found_by_name(finder: Finder, section: dict[str, typing.Any]) -> list[Problem]:
-    options = {key: value for key, value in section.items() if key != "name"}
     name, path = section.get("name"), ".".join((*finder.place, "name"))
     if name is None:
         return [Problem(path, f"is missing; allowed: {', '.join(finder.names())}")]
     if name not in finder.names():
         return [Problem(path, _unknown(name, finder.names()))]
-    return _validate(finder.load(name).Config, options, finder.place)[1]
+    return _validate(finder.load(name).Config, settings.options(section), finder.place)[1]
 
 
 def _validate(

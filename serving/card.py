@@ -6,6 +6,8 @@ import dataclasses
 import json
 import pathlib
 
+from serving.versions import find_versions
+
 EXTRA = "assets.extra"  # the folder of a SavedModel for what is not its graph's
 CARD_FILE = "fovea.json"
 
@@ -41,6 +43,8 @@ class Card:
 
 
 def exported_versions(base_path: pathlib.Path) -> list[pathlib.Path]:
-    """The complete versions that a model server would find there, oldest first."""
-    folders = [path for path in base_path.glob("*") if path.name.isdigit() and (path / "saved_model.pb").exists()]
-    return sorted(folders, key=lambda path: int(path.name))
+    """The complete versions that a model server would find there, oldest first; none where there is no such folder."""
+    if not base_path.is_dir():
+        return []
+    paths = [pathlib.Path(path) for _, path in sorted(find_versions(str(base_path)).items())]
+    return [path for path in paths if (path / "saved_model.pb").exists()]
