@@ -233,7 +233,7 @@ class _Steps:
                 total, pieces = losses.label_smoothed_cross_entropy(
                     batch[TARGET_IDS], decoded.logits, config.label_smoothing
                 )
-                loss = total / pieces
+                loss = (total + model.auxiliary_loss(decoded, batch[TARGET_IDS])) / pieces
             optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
             return total, pieces
 

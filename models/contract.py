@@ -50,6 +50,7 @@ class Decoded(NamedTuple):
 
     logits: tf.Tensor  # float32 [batch, target, vocabulary]
     attention: tf.Tensor  # float32 [batch, target, source], rows sum to 1 over the source
+    log_choice: tf.Tensor | None = None  # float32 [batch, target], log-probability of positions that were drawn
 
 
 class Step(NamedTuple):
@@ -78,3 +79,7 @@ class Seq2Seq(keras.Model, abc.ABC):
     @abc.abstractmethod
     def call(self, inputs: dict[str, tf.Tensor], training: bool = False) -> Decoded:
         """All steps at once: {SOURCE_IDS: int32 [batch, source], DECODER_IDS: int32 [batch, target]} -> Decoded."""
+
+    def auxiliary_loss(self, decoded: Decoded, target_ids: tf.Tensor) -> tf.Tensor:
+        """What training adds to the cross-entropy, summed over the pieces: float32 []; nothing for most models."""
+        return tf.zeros([])

@@ -25,3 +25,8 @@ def label_smoothed_cross_entropy(
         losses += smoothing * (right - tf.reduce_mean(logits, axis=-1))
     real = tf.cast(target_ids != PAD, tf.float32)
     return tf.reduce_sum(losses * real), tf.reduce_sum(real)
+
+
+def log_likelihood(target_ids: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Of the right pieces: int32 [batch, target], [batch, target, vocabulary] -> float32 [batch, target]."""
+    return -tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(target_ids, tf.int32), tf.cast(logits, tf.float32))

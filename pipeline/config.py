@@ -24,7 +24,7 @@ import pydantic_core
 import yaml
 
 from components import evaluator, example_gen, settings, sources, tokenizer, training
-from models import zoo
+from models import attention, zoo
 from serving import export
 
 NAME_PATTERN = r"[a-z][a-z0-9_-]*"
@@ -71,7 +71,11 @@ class Finder(typing.NamedTuple):
     load: Callable[[str], typing.Any]
 
 
-FOUND_BY_NAME = (Finder(("data", "source"), sources.names, sources.load), Finder(("model",), zoo.families, zoo.load))
+FOUND_BY_NAME = (
+    Finder(("data", "source"), sources.names, sources.load),
+    Finder(("model",), zoo.families, zoo.load),
+    Finder(("model", "attention"), attention.names, attention.find),
+)
 
 
 class Problem(typing.NamedTuple):

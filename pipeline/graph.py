@@ -12,7 +12,7 @@ from tfx.proto import pusher_pb2, trainer_pb2
 from tfx.types import Channel
 from tfx.types.standard_artifacts import Model, ModelBlessing
 
-from components import example_gen, sources, trainer
+from components import example_gen, settings, sources, trainer
 from components.champion import LatestOtherBlessedModel
 from components.data_checks import AnomalyGate, SchemaGen
 from components.evaluator_component import Evaluator
@@ -21,6 +21,8 @@ from components.pusher_component import Pusher
 from components.tokenizer_component import TokenizerTrainer
 from components.trainer_component import Trainer
 from components.transform_component import TokenizedTransform
+from models import attention as mechanisms
+from models import zoo
 from pipeline import digest
 from pipeline.config import Config
 from pipeline.home import Home
@@ -112,8 +114,19 @@ def trainer_config(config: Config, home: Home) -> trainer.Config:
         token_unit=token_unit(config),
         tracking=home.tracking(config.name, config.tracking_uri),
         checkpoints=str(home.checkpoints(config.name)),
-        code=digest.of_code("components.trainer", f"models.zoo.{config.model['name']}"),
+        code=digest.of_code("components.trainer", *model_modules(config)),
     )
+
+
+def model_modules(config: Config) -> list[str]:
+    """The modules that a model is made of and that are found by name."""
+    family = zoo.load(config.model["name"])
+    shape = settings.from_json(family.Config, settings.options(config.model))
+    modules = [family.__name__]
+    if hasattr(shape, "attention"):
+        chosen = shape.attention
+        modules.append(mechanisms.find(chosen if isinstance(chosen, str) else chosen["name"]).__module__)
+    return modules
 
 
 def token_unit(config: Config) -> str:

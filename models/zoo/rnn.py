@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from typing import Annotated, ClassVar, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import keras
 import tensorflow as tf
 from annotated_types import Ge, Gt, Lt, MultipleOf
 
-from models.attention import ATTENTIONS, Attended, Attention, Keys
+from models import attention as mechanisms
+from models.attention import Attended, Attention, Keys
 from models.contract import DECODER_IDS, PAD, SOURCE_IDS, Decoded, Seq2Seq, Step
 from models.layers import Dense, Dropout
 from models.recurrent import CELLS, CellName, Encoder, Stack, State, scan
@@ -34,7 +35,7 @@ class Config:
     embedding: Annotated[int, Gt(0)] = 256
     encoder_layers: Annotated[int, Gt(0)] = 1
     decoder_layers: Annotated[int, Gt(0)] = 1
-    attention: Literal["additive", "concat", "dot", "general"] = "general"
+    attention: dict[str, Any] | str = "general"
     attend: Literal["before", "after"] = "after"
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.2
 
@@ -138,7 +139,7 @@ class RecurrentSeq2Seq(Seq2Seq):
         self.target_embedding = keras.layers.Embedding(target_vocabulary, config.embedding, name="target_embedding")
         self.target_embedding.build()
         self.encoder = Encoder(config.cell, config.embedding, units, config.encoder_layers, config.dropout)
-        self.attention = ATTENTIONS[config.attention](units, units, name="attention")
+        self.attention = mechanisms.build(config.attention, units, units, name="attention")
         self.decoder = DECODERS[config.attend](config, self.attention)
         # A state a layer, each of as many parts as the cell has.
         self.layout = (config.decoder_layers, CELLS[config.cell].parts)

@@ -1,0 +1,27 @@
+"""Additive attention: Bahdanau 2015."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from models.attention import Scored
+from models.layers import Dense
+
+
+class Additive(Scored):
+    """score = v . tanh(W query + U key): Bahdanau 2015, A.1.2."""
+
+    def __init__(self, depth: int, value_depth: int, config: Any = None, **kwargs: Any) -> None:
+        super().__init__(depth, value_depth, config, **kwargs)
+        self.queries = Dense(depth, depth, use_bias=False, name="queries")
+        self.keys = Dense(value_depth, depth, use_bias=False, name="keys")
+        self.energy = Dense(depth, 1, use_bias=False, name="energy")
+
+    def project_keys(self, values: tf.Tensor) -> tf.Tensor:
+        return self.keys(values)
+
+    def score(self, query: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
+        hidden = tf.tanh(self.queries(query)[:, :, None, :] + keys[:, None, :, :])  # [batch, query, source, depth]
+        return self.energy(hidden)[..., 0]
