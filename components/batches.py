@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import typing
 from collections.abc import Iterator, Sequence
 
@@ -86,6 +87,14 @@ def evaluation(files: Sequence[str], config: Config) -> Iterator[Batch]:
     for pool in pools(files, config.pool_rows):
         for rows in arrange(pool, config, np.arange(_rows(pool))):
             yield _batch(pool, rows, config)
+
+
+def sample(files: Sequence[str], config: Config, rows: int) -> Iterator[Batch]:
+    """Batches of so many rows (all, where there are fewer), evenly spread over those of the first pool."""
+    for pool in itertools.islice(pools(files, config.pool_rows), 1):
+        chosen = np.unique(np.linspace(0, _rows(pool) - 1, rows).astype(np.int64))
+        for numbers in arrange(pool, config, chosen):
+            yield _batch(pool, numbers, config)
 
 
 def pools(files: Sequence[str], pool_rows: int) -> Iterator[Pool]:

@@ -3,7 +3,8 @@
 The real model decodes the real test rows in Beam; TFMA adds up our metrics for all rows and for each slice, checks the
 thresholds and compares with the latest blessed model. Beside TFMA's own files the evaluation artifact holds
 
-- ``predictions.jsonl``, a row a line: ``{"source": "keep", "references": ["K IY P"], "prediction": "K IY P"}``;
+- ``predictions.jsonl``, a row a line: ``{"source": "keep", "references": ["K IY P"], "prediction": "K IY P"}``, and its
+  ``"group"`` and gold ``"alignment"`` where it has them;
 - ``alignments.jsonl``, the first of these rows with their attention (`Aligned`);
 - ``verdict.json``: metrics, slices, blessed or not, and the reasons in words (`Verdict`).
 """
@@ -14,13 +15,14 @@ import dataclasses
 import json
 import pathlib
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import annotated_types
 import numpy as np
 
 from components import metrics
 from components.metrics import Name as MetricName
+from models.contract import GROUP
 
 PREDICTIONS_FILE = "predictions.jsonl"
 ALIGNMENTS_FILE = "alignments.jsonl"
@@ -42,8 +44,8 @@ class Config:
 
     Attributes:
         metrics: what is measured on the test rows.
-        slices: features of a row whose values are measured apart, too.
-        thresholds: metric -> bound: the most for error rates, the least for scores. No bound, no bar.
+        slices: features of a row whose values are measured apart, too; of groups also the mean over them is taken.
+        thresholds: one of `metrics` -> bound: the most for error rates, the least for scores. No bound, no bar.
         compare: metric -> how much worse than the latest blessed model a candidate may be; left out, the first metric
             and nothing.
         batch_size: rows decoded at once.
@@ -52,7 +54,7 @@ class Config:
     __pydantic_config__: typing.ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     metrics: typing.Annotated[tuple[MetricName, ...], annotated_types.MinLen(1)] = DEFAULT_METRICS
-    slices: tuple[typing.Literal["source_length"], ...] = ("source_length",)
+    slices: tuple[typing.Literal["source_length", "group"], ...] = ("source_length",)
     thresholds: dict[MetricName, float] = dataclasses.field(default_factory=dict)
     compare: dict[MetricName, Share] | None = None
     batch_size: typing.Annotated[int, annotated_types.Ge(1)] = 256
@@ -76,7 +78,7 @@ class Verdict:
         rows: test rows.
         blessed: whether it may be pushed.
         reasons: a sentence for each threshold and comparison, those that failed first.
-        metrics: name -> value over all test rows.
+        metrics: name -> value over all test rows; `group_means` and `attention_metrics` add to what was configured.
         baseline: the same for the latest blessed model, {} where there is none.
         slices: slice, such as "source_length:5-8" -> {"rows": n, name: value}.
     """
@@ -97,6 +99,16 @@ class Verdict:
         """Read it from the evaluation artifact's folder."""
         fields = json.loads((evaluation / VERDICT_FILE).read_text())
         return cls(**fields | {"reasons": tuple(fields["reasons"])})
+
+
+def group_means(slices: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """The mean over the groups, each counted once, however many rows it has.
+
+    {"group:de": {"rows": 3, "bleu": 20}, "group:fr": {"rows": 1, "bleu": 40}, ...} -> {"group_mean_bleu": 30}
+    """
+    groups = [values for name, values in slices.items() if name.startswith(f"{GROUP}:")]
+    names = [name for name in groups[0] if name != "rows"] if groups else []
+    return {f"group_mean_{name}": float(np.mean([values[name] for values in groups])) for name in names}
 
 
 def sentences(
@@ -156,7 +168,7 @@ class Aligned:
 
 
 def read_predictions(evaluation: pathlib.Path) -> Iterator[dict[str, typing.Any]]:
-    """The decoded test rows: {"source", "references", "prediction"}."""
+    """The decoded test rows: {"source", "references", "prediction"}, "group" and "alignment" where there are any."""
     with (evaluation / PREDICTIONS_FILE).open() as lines:
         yield from map(json.loads, lines)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import pathlib
 import typing
@@ -17,18 +16,20 @@ from tfx.dsl.components.base import base_beam_component, base_beam_executor, exe
 from tfx.types import Artifact, BaseChannel, Channel, artifact_utils, component_spec, standard_artifacts
 from tfx.utils import io_utils, path_utils
 
-from components import alignment, metrics, settings
+from components import alignment, attention_metrics, settings
 from components.evaluator import (
     PREDICTIONS_FILE,
     Aligned,
     Config,
     Verdict,
+    group_means,
     read_predictions,
     sentences,
     write_alignments,
 )
+from components.tfma_config import eval_config
 from components.tfma_metrics import strings
-from models.contract import REFERENCES, SOURCE
+from models.contract import ALIGNMENT, GROUP, REFERENCES, SOURCE
 from serving import local, signatures
 
 CANDIDATE, BASELINE = "candidate", "baseline"  # TFMA's own names
@@ -36,53 +37,6 @@ EVALUATED_SPLIT = "test"
 ALIGNED_ROWS = 8
 
 ArtifactDict = dict[str, list[Artifact]]
-
-
-def eval_config(config: Config, token_unit: str) -> config_pb2.EvalConfig:
-    """Our section as TFMA's EvalConfig: thresholds hold for all rows together, metrics for every slice."""
-    everything = config_pb2.SlicingSpec()
-    specs_of_metrics = []
-    for name in config.metrics:
-        threshold = _threshold(config, name)
-        spec = config_pb2.MetricConfig(
-            class_name="TextMetric",
-            module="components.tfma_metrics",
-            config=json.dumps({"name": name, "token_unit": token_unit}),
-        )
-        if threshold:
-            spec.per_slice_thresholds.add(slicing_specs=[everything], threshold=threshold)
-        specs_of_metrics.append(spec)
-    specs_of_metrics.append(config_pb2.MetricConfig(class_name="ExampleCount"))
-    model = config_pb2.ModelSpec(
-        signature_name=signatures.EXAMPLES,
-        label_key=REFERENCES,
-        prediction_key=signatures.TEXT,
-        inference_batch_size=config.batch_size,
-    )
-    slices = [config_pb2.SlicingSpec(feature_keys=[name]) for name in config.slices]
-    return config_pb2.EvalConfig(
-        model_specs=[model],
-        slicing_specs=[everything, *slices],
-        metrics_specs=[config_pb2.MetricsSpec(metrics=specs_of_metrics)],
-    )
-
-
-def _threshold(config: Config, name: metrics.Name) -> config_pb2.MetricThreshold | None:
-    threshold = config_pb2.MetricThreshold()
-    higher_is_better = metrics.find(name).higher_is_better
-    bound = config.thresholds.get(name)
-    margin = config.margins.get(name)
-    if bound is not None and higher_is_better:
-        threshold.value_threshold.lower_bound.value = bound
-    elif bound is not None:
-        threshold.value_threshold.upper_bound.value = bound
-    if margin is not None and higher_is_better:
-        threshold.change_threshold.direction = config_pb2.MetricDirection.HIGHER_IS_BETTER
-        threshold.change_threshold.absolute.value = -margin
-    elif margin is not None:
-        threshold.change_threshold.direction = config_pb2.MetricDirection.LOWER_IS_BETTER
-        threshold.change_threshold.absolute.value = margin
-    return None if bound is None and margin is None else threshold
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -101,11 +55,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         if baseline:
             models.append(_shared_model(BASELINE, baseline, tfma_config))
         self._measure(input_dict["examples"], models, tfma_config, evaluation)
-        verdict = _verdict(config, evaluation)
+        model = local.LocalModel(path_utils.serving_model_path(candidate.uri))
+        rows = list(read_predictions(evaluation))
+        verdict = _verdict(config, evaluation, attention_metrics.measure(model, rows))
         verdict.write(evaluation)
-        write_alignments(
-            evaluation, _aligned(local.LocalModel(path_utils.serving_model_path(candidate.uri)), evaluation)
-        )
+        write_alignments(evaluation, _aligned(model, rows[:ALIGNED_ROWS]))
         _bless(verdict, artifact_utils.get_single_instance(output_dict["blessing"]), candidate, baseline)
 
     def _measure(
@@ -160,11 +114,16 @@ def _prediction_line(extracts: dict[str, typing.Any]) -> str:
     predictions = extracts[tfma.PREDICTIONS_KEY]
     predictions = predictions.get(CANDIDATE, predictions)
     features = extracts[tfma.FEATURES_KEY]
-    row = {
+    row: dict[str, str | list[str]] = {
         "source": strings(features[SOURCE])[0],
         "references": strings(features[REFERENCES]),
         "prediction": strings(predictions[signatures.TEXT])[0],
     }
+    for name in (GROUP, ALIGNMENT):
+        values = features.get(name)
+        text = "".join(strings([] if values is None else values))
+        if text:
+            row[name] = text
     return json.dumps(row, ensure_ascii=False)
 
 
@@ -176,9 +135,8 @@ def _shared_model(name: str, model: Artifact, config: config_pb2.EvalConfig) -> 
     )
 
 
-def _aligned(model: local.LocalModel, evaluation: pathlib.Path) -> list[Aligned]:
-    """The first test rows, with the attention of their answers."""
-    rows = list(itertools.islice(read_predictions(evaluation), ALIGNED_ROWS))
+def _aligned(model: local.LocalModel, rows: list[dict[str, typing.Any]]) -> list[Aligned]:
+    """Decoded rows with the attention of their answers."""
     answers = alignment.read(model.predict(signatures.ALIGN, {signatures.TEXT: [row["source"] for row in rows]}))
     return [
         Aligned(
@@ -193,8 +151,8 @@ def _aligned(model: local.LocalModel, evaluation: pathlib.Path) -> list[Aligned]
     ]
 
 
-def _verdict(config: Config, evaluation: pathlib.Path) -> Verdict:
-    """Read what TFMA wrote, and put it in words."""
+def _verdict(config: Config, evaluation: pathlib.Path, attention: attention_metrics.Measured) -> Verdict:
+    """Read what TFMA wrote, add what it does not measure, and put it in words."""
     tables: dict[str, dict[str, dict[str, float]]] = {CANDIDATE: {}, BASELINE: {}}
     for record in tfma.load_metrics(str(evaluation)):
         where = " ".join(f"{key.column}:{_value(key)}" for key in record.slice_key.single_slice_keys)
@@ -210,14 +168,16 @@ def _verdict(config: Config, evaluation: pathlib.Path) -> Verdict:
         for failure in validated.failures
     }
     overall = tables[CANDIDATE].pop("")
+    tables[CANDIDATE].pop(f"{GROUP}:", None)  # the rows of no group
     baseline = tables[BASELINE].get("", {})
+    slices = dict(sorted(tables[CANDIDATE].items()))
     return Verdict(
         rows=int(overall.pop("rows")),
         blessed=result.validation_ok or result.missing_thresholds,  # nothing to be held against: nothing to fail
-        reasons=sentences(config, overall, baseline, failures),
-        metrics=overall,
+        reasons=sentences(config, overall, baseline, failures) + attention.sentences(),
+        metrics=overall | group_means(slices) | attention.metrics,
         baseline={name: value for name, value in baseline.items() if name != "rows"},
-        slices=dict(sorted(tables[CANDIDATE].items())),
+        slices=slices,
     )
 
 

@@ -81,7 +81,7 @@ def read_rows(config: Config, item: sources.Input) -> Iterator[rows.Row | rows.R
         for row in source.read(options, item):
             yield row if isinstance(row, rows.Rejected) else rows.check(row, max_length=config.max_length)
     except sources.SourceError as error:
-        yield rows.Rejected(item.paths[0], 0, str(error), "")
+        yield rows.Rejected(item.name, 0, str(error), "")
 
 
 def require_sound(counts: Mapping[str, int], rejected: Iterable[rows.Rejected], limit: float) -> None:

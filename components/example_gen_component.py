@@ -1,6 +1,6 @@
 """ExampleGen: reads a source on Beam and writes tf.train.Example, and dead letters.
 
-"tea<TAB>thé" -> Split-train/...: {source: "tea", target: "thé", references: ["thé"], source_length: "1-4"}
+"tea<TAB>thé" -> Split-train/...: {source: "tea", target: "thé", references: ["thé"], source_length: "1-4", group: ""}
 "tea"         -> rejected.jsonl:  {"file": "a.tsv", "line": 8, "reason": "1 column, expected 2", "row": "tea"}
 """
 

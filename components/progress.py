@@ -43,8 +43,9 @@ class TrainingBar:
 
     def epoch(self, step: int, metrics: dict[str, float]) -> None:
         """See `components.training.Observer`."""
-        self._console.print(
-            f"    step {step:>6,}   validation loss {metrics['validation_loss']:.4f}   "
-            f"pieces right {metrics['validation_piece_accuracy']:.1%}",
-            style="dim",
-        )
+        loss, accuracy = metrics["validation_loss"], metrics["validation_piece_accuracy"]
+        text = f"    step {step:>6,}   validation loss {loss:.4f}   pieces right {accuracy:.1%}"
+        for name, value in metrics.items():
+            if name not in ("validation_loss", "validation_piece_accuracy"):  # a score of decoded rows
+                text += f"   {name.removeprefix('validation_').replace('_', ' ')} {value:.4g}"
+        self._console.print(text, style="dim", soft_wrap=True)

@@ -1,7 +1,7 @@
 """Rows: what a source reads, the checks that all rows pass, and their form on disk.
 
     Row("tea", ("thé", "le thé"), "a.tsv", 7) -> tf.train.Example of
-    {source: ["tea"], target: ["thé"], references: ["thé", "le thé"], source_length: ["1-4"]}
+    {source: ["tea"], target: ["thé"], references: ["thé", "le thé"], source_length: ["1-4"], group: [""]}
 
 A row that cannot be used becomes `Rejected("a.tsv", 8, "empty target", "tea\\t")`: a dead letter, not an exception.
 """
@@ -27,6 +27,8 @@ class Row:
     file: str
     line: int  # counted from 1, a header is a line
     split: str | None = None
+    group: str = ""  # the kind of row, such as its language
+    alignment: str = ""  # what is known of it, "0-2 1-1 2-0": SOURCE-TARGET, tokens from 0 of the stripped texts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +65,7 @@ def check(row: Row, raw: str | None = None, max_length: int | None = None) -> Ro
             return Rejected(row.file, row.line, f"{side} holds half of a surrogate pair, which is no text", raw)
         if max_length is not None and len(text) > max_length:
             return Rejected(row.file, row.line, f"{side} of {len(text)} characters, at most {max_length}", raw)
-    return Row(source, references, row.file, row.line, row.split)
+    return dataclasses.replace(row, source=source, references=references)
 
 
 def length_bucket(length: int) -> str:
@@ -105,6 +107,8 @@ def to_example(row: Row) -> tf.train.Example:
         contract.TARGET: row.references[:1],
         contract.REFERENCES: row.references,
         contract.SOURCE_LENGTH: (length_bucket(len(row.source)),),
+        contract.GROUP: (row.group,),
+        **({contract.ALIGNMENT: (row.alignment,)} if row.alignment else {}),
     }
     features = {
         name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[text.encode() for text in values]))
@@ -120,8 +124,12 @@ def from_example(serialized: bytes) -> Row:
     from models import contract
 
     features = tf.train.Example.FromString(serialized).features.feature
-    references = tuple(text.decode() for text in features[contract.REFERENCES].bytes_list.value)
-    return Row(features[contract.SOURCE].bytes_list.value[0].decode(), references, file="", line=0)
+
+    def texts(name: str) -> tuple[str, ...]:
+        return tuple(text.decode() for text in features[name].bytes_list.value)
+
+    (source,), (group,), alignment = texts(contract.SOURCE), texts(contract.GROUP), "".join(texts(contract.ALIGNMENT))
+    return Row(source, texts(contract.REFERENCES), file="", line=0, group=group, alignment=alignment)
 
 
 def _is_broken(text: str) -> bool:

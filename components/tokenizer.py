@@ -9,9 +9,12 @@ A model is a function of the counts alone, byte for byte; `tokenizer_component.p
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import os
 import re
+import sys
+import unicodedata
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 SIDES = ("source", "target")
 _SPACE = "▁"  # SentencePiece writes a space so
+_SPECIAL = ("<pad>", "<unk>", "<s>", "</s>")  # SentencePiece's names of PAD, UNK, START, END
 _ERRORS_ONLY = 2  # SentencePiece's `minloglevel`
 
 
@@ -43,8 +47,20 @@ class Pieces:
     kind: Literal["char", "word", "bpe", "unigram"] = "unigram"
     vocabulary_size: Annotated[int, annotated_types.Gt(4)] = 8000  # at most; 4 special ones, and 256 bytes, are in it
     # NFKC changes phonetic letters, and what is changed here cannot be detokenised: so the default changes nothing.
-    normalization: Literal["identity", "nfkc", "nmt_nfkc", "nfkc_cf", "nmt_nfkc_cf"] = "identity"
+    # nfd takes characters apart, 가 into ᄀ and ᅡ, é into e and its accent, and loses nothing.
+    normalization: Literal["identity", "nfd", "nfkc", "nmt_nfkc", "nfkc_cf", "nmt_nfkc_cf"] = "identity"
     character_coverage: Annotated[float, annotated_types.Gt(0), annotated_types.Le(1)] = 1.0
+    symbols: tuple[str, ...] = ()  # texts that are one piece wherever they are, such as the tags "<kor>" and "<hun>"
+
+    def __post_init__(self) -> None:
+        """Symbols are parts of words."""
+        if self.symbols and self.kind == "word":
+            raise ValueError("symbols: a word is one piece anyway, expected none with kind: word")
+        for symbol in self.symbols:
+            if not words(symbol) == [symbol] or _SPACE in symbol or symbol in _SPECIAL:
+                raise ValueError(f"symbols: {symbol!r}, expected texts without spaces, none of {', '.join(_SPECIAL)}")
+        if len(set(self.symbols)) < len(self.symbols):
+            raise ValueError(f"symbols: one is there twice: {', '.join(self.symbols)}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +158,7 @@ def train(counts: Mapping[str, int], pieces: Pieces) -> bytes:
             bos_id=START,
             eos_id=END,
             minloglevel=_ERRORS_ONLY,
-            user_defined_symbols=[_SPACE] if pieces.kind == "char" else [],
+            user_defined_symbols=[*([_SPACE] if pieces.kind == "char" else []), *pieces.symbols],
         )
     except RuntimeError as error:
         needed = re.search(r"smaller than required_chars\. \d+ vs (\d+)", str(error))
@@ -158,11 +174,23 @@ def train(counts: Mapping[str, int], pieces: Pieces) -> bytes:
 def _normalizer(pieces: Pieces) -> sentencepiece.SentencePieceNormalizer:
     # A model without any rule says so in a log line for each time that it is loaded, in a server's log, too. So
     # identity has the one rule that changes nothing: in a text the mark for a space is not told from a space anyway.
-    rules = {"norm_map": [(_SPACE, " ")]} if pieces.normalization == "identity" else {"rule_name": pieces.normalization}
+    rules = {"identity": [(_SPACE, " ")], "nfd": _decompositions()}.get(pieces.normalization)
     return sentencepiece.SentencePieceNormalizer(
-        **rules,
+        **({"norm_map": rules} if rules else {"rule_name": pieces.normalization}),
         # A text of one word, spelled, needs no piece for the start of a word; a space between two is a piece.
         add_dummy_prefix=pieces.kind != "char",
         escape_whitespaces=True,
         remove_extra_whitespaces=True,
     )
+
+
+@functools.cache
+def _decompositions() -> list[tuple[str, str]]:
+    """All characters that are made of others, with these: ("é", "e\\u0301"), ..., and 11,172 Hangul syllables.
+
+    Each character by itself: several accents on one letter stay in the order in which they are written, which NFC and
+    NFD agree on but for rare texts.
+    """
+    characters = (chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code <= 0xDFFF)
+    parts = ((character, unicodedata.normalize("NFD", character)) for character in characters)
+    return [(character, decomposed) for character, decomposed in parts if character != decomposed]

@@ -17,9 +17,10 @@ import rich.console
 import tensorflow as tf
 
 from components import batches, progress, settings, tokenizer, tracking, training
+from components.decoded_score import DecodedScore
 from components.transform import SourceGraph
 from models import zoo
-from models.contract import PAD, SOURCE_IDS
+from models.contract import PAD, SOURCE_IDS, Seq2Seq
 from serving import export
 from serving.card import Card
 
@@ -57,9 +58,7 @@ def run_fn(fn_args: typing.Any) -> None:
     tokenizers = tokenizer.load(fn_args.tokenizer_uri)
     training_files, validation_files = _files(fn_args.train_files), _files(fn_args.eval_files)
     keras.utils.set_random_seed(config.training.seed)
-    family = zoo.load(config.model["name"])
-    shape = settings.from_json(family.Config, settings.options(config.model))
-    model = family.build(shape, tokenizers.source_size, tokenizers.target_size)
+    model, exported = _models(config, tokenizers)
     checkpoints = _checkpoint_dir(config, [*training_files, *validation_files])
     with progress.TrainingBar(rich.console.Console(stderr=True)) as bar:
         outcome = training.train(
@@ -69,9 +68,12 @@ def run_fn(fn_args: typing.Any) -> None:
             config.training,
             checkpoints,
             observers=[bar, tracking.Curves(config.tracking, fn_args.mlflow_run_id)],
+            score=_score(config, exported, validation_files, tokenizers),
         )
+    if exported is not model:
+        exported.set_weights(model.get_weights())
     served = export.ServedModel(
-        model,
+        exported,
         SourceGraph(fn_args.transform_graph_path),
         tokenizers.source_model,
         tokenizers.target_model,
@@ -85,13 +87,46 @@ def run_fn(fn_args: typing.Any) -> None:
     shutil.rmtree(config.checkpoints)  # also those of trainings that were given up
 
 
+def _models(config: Config, tokenizers: tokenizer.Tokenizers) -> tuple[Seq2Seq, Seq2Seq]:
+    """(The model that is trained, the one that is exported): the same one, unless training is in mixed precision.
+
+    Weights are float32 in either. Served scores should not be rounded to the three digits of bfloat16, and CPUs without
+    instructions for it are slow at it.
+    """
+    family = zoo.load(config.model["name"])
+    shape = settings.from_json(family.Config, settings.options(config.model))
+    build = functools.partial(family.build, shape, tokenizers.source_size, tokenizers.target_size)
+    if config.training.precision == "float32":
+        model = build()
+        return model, model
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(config.training.precision)  # a layer keeps the policy that it was made under
+    try:
+        model = build()
+    finally:
+        keras.config.set_dtype_policy(before)
+    return model, build()
+
+
+def _score(
+    config: Config, model: Seq2Seq, files: Sequence[str], tokenizers: tokenizer.Tokenizers
+) -> training.Score | None:
+    """What chooses the best weights, if it is not the loss."""
+    name = config.training.stop_on
+    if name == "loss":
+        return None
+    rows = list(batches.sample(files, config.training.batches, config.training.score_rows))
+    return DecodedScore(name, config.token_unit, model, rows, tokenizers.target(), config.decoding)
+
+
 def _files(patterns: Sequence[str]) -> list[str]:
     return sorted(file for pattern in patterns for file in tf.io.gfile.glob(pattern))
 
 
 def _checkpoint_dir(config: Config, files: Sequence[str]) -> pathlib.Path:
     """One folder for each combination of configuration, code and data: a resumed run finds its own and no other."""
-    trained = [config.model, settings.to_json(config.training), config.code, list(files)]
+    sections = [settings.to_json(section) for section in (config.training, config.decoding)]
+    trained = [config.model, *sections, config.token_unit, config.code, list(files)]
     key = hashlib.sha256(json.dumps(trained).encode()).hexdigest()[:16]
     folder = pathlib.Path(config.checkpoints) / key
     folder.mkdir(parents=True, exist_ok=True)

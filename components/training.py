@@ -11,17 +11,18 @@ import itertools
 import math
 import pathlib
 import shutil
-import time
 import typing
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import annotated_types
 import keras
-import tensorflow as tf
 
-from components import batches
-from models import losses, schedules
-from models.contract import DECODER_IDS, SOURCE_IDS, TARGET_IDS, Seq2Seq
+from components import batches, metrics
+from components.checkpoints import Checkpoints, Progress
+from components.moving_average import MovingAverage
+from components.training_steps import Updates, Validation
+from models import sampling, schedules
+from models.contract import DECODER_IDS, SOURCE_IDS, Seq2Seq
 
 OUTCOME_FILE = "training.json"
 
@@ -30,13 +31,23 @@ Positive = annotated_types.Gt(0)
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """The `training` section.
+    """The `training` section. A step is an update of the weights.
 
     Attributes:
         epochs: passes over the training rows, at most.
-        patience: epochs without a better validation loss after which training stops.
+        patience: epochs without a gain after which training stops.
+        accumulate: so many batches make one update, as if they were one batch; an epoch's last update may have fewer.
         clip_norm: largest global norm of the gradients (Pascanu 2013).
         label_smoothing: share of the target's probability spread over the vocabulary (Szegedy 2016).
+        scheduled_sampling: give the decoder its own pieces now and then; None: the gold ones, always.
+        precision: of the arithmetic in training; weights are float32, and so is all of the exported model.
+        ema: decay of a moving average of the weights, which is then what is validated and exported; 0: none.
+        average: try the mean of the weights at the ends of so many epochs, up to the best one and up to the last, and
+            export the better one if it is better than the best epoch's; 0: do not.
+        stop_on: what a gain is, which chooses the best weights: a lower validation loss, or a better metric of
+            validation rows, decoded at the end of every epoch (see `components/decoded_score.py`), where of equals the
+            lower loss is better.
+        score_rows: how many rows are decoded for it, at most.
         checkpoint_steps: steps between two checkpoints; each epoch ends with one, too.
         report_steps: steps between two points of the learning curves.
         jit_compile: compile the training step with XLA. It pays where shapes are few and the stack is the current one.
@@ -47,13 +58,30 @@ class Config:
     epochs: typing.Annotated[int, Positive] = 20
     patience: typing.Annotated[int, Positive] = 3
     batches: batches.Config = dataclasses.field(default_factory=batches.Config)
+    accumulate: typing.Annotated[int, Positive] = 1
     schedule: schedules.Config = dataclasses.field(default_factory=schedules.Config)
     clip_norm: typing.Annotated[float, Positive] = 1.0
     label_smoothing: typing.Annotated[float, annotated_types.Ge(0), annotated_types.Lt(1)] = 0.1
+    scheduled_sampling: sampling.Config | None = None
+    precision: typing.Literal["float32", "mixed_bfloat16"] = "float32"
+    ema: typing.Annotated[float, annotated_types.Ge(0), annotated_types.Lt(1)] = 0.0
+    average: typing.Annotated[int, annotated_types.Ge(0)] = 0
+    stop_on: typing.Literal["loss", metrics.Name] = "loss"
+    score_rows: typing.Annotated[int, Positive] = 500
     seed: typing.Annotated[int, annotated_types.Ge(0), annotated_types.Lt(2**32)] = 1
     checkpoint_steps: typing.Annotated[int, Positive] = 500
     report_steps: typing.Annotated[int, Positive] = 25
     jit_compile: bool = False
+
+    def __post_init__(self) -> None:
+        """What no field can say alone."""
+        wrong = []
+        if self.average == 1:
+            wrong.append("average is 1, expected 0 (none) or at least 2: one epoch's weights are their own mean")
+        if self.average and self.ema:
+            wrong.append(f"average ({self.average}) and ema ({self.ema}) exclude each other: both average the weights")
+        if wrong:
+            raise ValueError("; ".join(wrong))
 
 
 class Observer(typing.Protocol):
@@ -69,29 +97,25 @@ class Observer(typing.Protocol):
         """An epoch ended and was validated."""
 
 
+class Score(typing.Protocol):
+    """Says how good a model is, by what it does and not by its loss."""
+
+    name: str
+    higher_is_better: bool
+
+    def __call__(self, model: Seq2Seq) -> float:
+        """The score of the weights that the model has now."""
+
+
 class Outcome(typing.NamedTuple):
     """What came of a training; the model then holds its best weights."""
 
     steps: int
     epochs: int
-    validation_loss: float  # nats a piece, without label smoothing
+    validation_loss: float  # of the best weights, nats a piece, without label smoothing
     resumed_from_step: int  # 0: from the start
-
-
-@dataclasses.dataclass
-class _Progress:
-    """Where training is, as variables so that a checkpoint holds it."""
-
-    epoch: tf.Variable
-    step: tf.Variable
-    step_in_epoch: tf.Variable
-    best_loss: tf.Variable
-    epochs_without_gain: tf.Variable
-
-    @classmethod
-    def new(cls) -> _Progress:
-        counters = {field.name: tf.Variable(0, dtype=tf.int64) for field in dataclasses.fields(cls)}
-        return cls(**counters | {"best_loss": tf.Variable(float("inf"))})
+    weights: str  # which ones are the best, such as "epoch 7" or "mean of epochs 3 to 7"
+    score: float | None = None  # of the best weights, where a score chose them
 
 
 def train(
@@ -101,6 +125,7 @@ def train(
     config: Config,
     checkpoint_dir: pathlib.Path,
     observers: Sequence[Observer] = (),
+    score: Score | None = None,
 ) -> Outcome:
     """Train until the epochs are done or patience is out, and leave the best weights in the model.
 
@@ -111,83 +136,28 @@ def train(
         config: the `training` section.
         checkpoint_dir: where checkpoints go; a training that finds its own there goes on from it.
         observers: are told of progress.
+        score: chooses the best weights in place of the validation loss, where `config.stop_on` asks for it.
     """
-    total_steps = config.epochs * sum(1 for _ in batches_of_epoch(0))
+    if (score.name if score else "loss") != config.stop_on:
+        raise ValueError(f"stop_on is {config.stop_on!r}, but the score is {score.name if score else None!r}")
+    updates_an_epoch = sum(1 for _ in _groups(batches_of_epoch(0), config.accumulate))
+    total_steps = config.epochs * updates_an_epoch
     optimizer = keras.optimizers.Adam(
         schedules.build(config.schedule, total_steps), beta_2=0.98, epsilon=1e-9, global_clipnorm=config.clip_norm
     )
     _build(model, optimizer, next(iter(batches_of_epoch(0))))
-    progress = _Progress.new()
-    checkpoints = _Checkpoints(model, optimizer, progress, checkpoint_dir)
-    checkpoints.restore()
-    resumed_from = int(progress.step)
-    for observer in observers:
-        observer.began(total_steps, resumed_from)
-
-    steps = _Steps(model, optimizer, config)
-    while int(progress.epoch) < config.epochs and int(progress.epochs_without_gain) < config.patience:
-        rest = itertools.islice(batches_of_epoch(int(progress.epoch)), int(progress.step_in_epoch), None)
-        _train_epoch(steps, rest, progress, config, checkpoints, observers)
-        metrics = steps.validate(validation())
-        _require_finite(metrics["validation_loss"], int(progress.step), checkpoint_dir)
-        _end_epoch(progress, metrics["validation_loss"], checkpoints)
-        for observer in observers:
-            observer.epoch(int(progress.step), metrics)
-    checkpoints.restore_best()
-    return Outcome(int(progress.step), int(progress.epoch), float(progress.best_loss), resumed_from)
+    training = _Training(model, optimizer, validation, config, checkpoint_dir, observers, score)
+    resumed_from = training.resume(total_steps)
+    while training.goes_on():
+        epoch, done = int(training.progress.epoch), int(training.progress.step_in_epoch)
+        training.epoch(itertools.islice(batches_of_epoch(epoch), done * config.accumulate, None))
+    return training.end(resumed_from)
 
 
-def _train_epoch(
-    steps: _Steps,
-    rest: Iterable[batches.Batch],
-    progress: _Progress,
-    config: Config,
-    checkpoints: _Checkpoints,
-    observers: Sequence[Observer],
-) -> None:
-    """The batches of an epoch that are left, with reports and checkpoints on the way."""
-    for batch in rest:
-        steps.train(batch)
-        progress.step.assign_add(1)
-        progress.step_in_epoch.assign_add(1)
-        if int(progress.step) % config.report_steps == 0:
-            point = steps.report()
-            for observer in observers:
-                observer.step(int(progress.step), point)
-        if int(progress.step) % config.checkpoint_steps == 0:
-            checkpoints.save()
-
-
-class _Checkpoints:
-    """The latest state of a training and its best weights, in one folder."""
-
-    def __init__(
-        self, model: Seq2Seq, optimizer: keras.optimizers.Optimizer, progress: _Progress, folder: pathlib.Path
-    ) -> None:
-        # Variables by their order: tf.train.Checkpoint leaves out layers that a Keras layer holds in a list.
-        weights = [variable.value for variable in model.variables]
-        slots = [variable.value for variable in optimizer.variables]
-        self._state = tf.train.Checkpoint(weights=weights, slots=slots, **vars(progress))
-        self._latest = tf.train.CheckpointManager(self._state, str(folder), max_to_keep=1)
-        self._best = tf.train.Checkpoint(weights=weights)
-        self._best_path = str(folder / "best")
-
-    def save(self) -> None:
-        """Write the state as it is."""
-        self._latest.save()
-
-    def save_best(self) -> None:
-        """Write the weights as the best so far."""
-        self._best.write(self._best_path)
-
-    def restore(self) -> None:
-        """Go back to the latest state, where there is one."""
-        if self._latest.latest_checkpoint:
-            self._state.restore(self._latest.latest_checkpoint).assert_consumed()
-
-    def restore_best(self) -> None:
-        """Go back to the best weights."""
-        self._best.read(self._best_path).assert_consumed()
+def _groups(of: Iterable[batches.Batch], size: int) -> Iterator[list[batches.Batch]]:
+    """Lists of `size` batches; the last may be shorter."""
+    rest = iter(of)
+    return iter(lambda: list(itertools.islice(rest, size)), [])
 
 
 def _build(model: Seq2Seq, optimizer: keras.optimizers.Optimizer, batch: batches.Batch) -> None:
@@ -196,81 +166,115 @@ def _build(model: Seq2Seq, optimizer: keras.optimizers.Optimizer, batch: batches
     optimizer.build(model.trainable_variables)
 
 
-def _require_finite(loss: float, step: int, checkpoint_dir: pathlib.Path) -> None:
-    if not math.isfinite(loss):
-        shutil.rmtree(checkpoint_dir)  # a resumed training would go on from weights that are not numbers
-        raise ValueError(
-            f"training diverged: the validation loss is {loss} after step {step}; "
-            "lower training.schedule.learning_rate or training.clip_norm"
-        )
+class _Training:
+    """A training that is under way."""
 
+    def __init__(
+        self,
+        model: Seq2Seq,
+        optimizer: keras.optimizers.Optimizer,
+        validation: Callable[[], Iterable[batches.Batch]],
+        config: Config,
+        checkpoint_dir: pathlib.Path,
+        observers: Sequence[Observer],
+        score: Score | None,
+    ) -> None:
+        self.progress = Progress.new()
+        self._model, self._config, self._observers, self._score = model, config, observers, score
+        self._average = MovingAverage([weight.value for weight in model.trainable_variables], config.ema)
+        self._checkpoints = Checkpoints(model, optimizer, self.progress, self._average.averages, checkpoint_dir)
+        self._checkpoint_dir = checkpoint_dir
+        self._updates = Updates(model, optimizer, config, self._average)
+        self._validate, self._validation = Validation(model), validation
 
-def _end_epoch(progress: _Progress, loss: float, checkpoints: _Checkpoints) -> None:
-    if loss < float(progress.best_loss):
-        checkpoints.save_best()
-        progress.best_loss.assign(loss)
-        progress.epochs_without_gain.assign(0)
-    else:
-        progress.epochs_without_gain.assign_add(1)
-    progress.epoch.assign_add(1)
-    progress.step_in_epoch.assign(0)
-    checkpoints.save()
+    def resume(self, total_steps: int) -> int:
+        """Go to the latest checkpoint, where there is one, and return its step."""
+        self._checkpoints.restore()
+        done = int(self.progress.step)
+        for observer in self._observers:
+            observer.began(total_steps, done)
+        return done
 
+    def goes_on(self) -> bool:
+        """Whether there is another epoch to come."""
+        progress, config = self.progress, self._config
+        return int(progress.epoch) < config.epochs and int(progress.epochs_without_gain) < config.patience
 
-class _Steps:
-    """The compiled training and validation steps, and the sums between two reports."""
+    def epoch(self, rest: Iterable[batches.Batch]) -> None:
+        """The batches of an epoch that are left, with reports and checkpoints on the way, and its validation."""
+        progress, config = self.progress, self._config
+        for group in _groups(rest, config.accumulate):
+            self._updates.run(group, int(progress.step))
+            progress.step.assign_add(1)
+            progress.step_in_epoch.assign_add(1)
+            if int(progress.step) % config.report_steps == 0:
+                point = self._updates.report()
+                for observer in self._observers:
+                    observer.step(int(progress.step), point)
+            if int(progress.step) % config.checkpoint_steps == 0:
+                self._checkpoints.save()
+        with self._updates.interrupted():
+            self._end_epoch()
 
-    def __init__(self, model: Seq2Seq, optimizer: keras.optimizers.Optimizer, config: Config) -> None:
-        self._optimizer = optimizer
-        self._began_s = time.monotonic()
-        self._loss, self._pieces = tf.Variable(0.0), tf.Variable(0.0)
-        ids = {name: tf.TensorSpec([None, None], tf.int32) for name in (SOURCE_IDS, DECODER_IDS, TARGET_IDS)}
+    def _end_epoch(self) -> None:
+        progress = self.progress
+        progress.epoch.assign_add(1)
+        progress.step_in_epoch.assign(0)
+        with self._average.in_place():
+            measured = self._measure()
+            if self._keep_if_best(measured):
+                progress.best_epoch.assign(progress.epoch)
+                progress.epochs_without_gain.assign(0)
+            else:
+                progress.epochs_without_gain.assign_add(1)
+        if self._config.average:
+            self._checkpoints.save_epoch(int(progress.epoch))
+        self._checkpoints.save()
+        self._checkpoints.keep_epochs({epoch for window in self._windows() for epoch in window})
+        for observer in self._observers:
+            observer.epoch(int(progress.step), measured)
 
-        @tf.function(input_signature=[ids], jit_compile=config.jit_compile)
-        def train_step(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-            with tf.GradientTape() as tape:
-                decoded = model({name: batch[name] for name in (SOURCE_IDS, DECODER_IDS)}, training=True)
-                total, pieces = losses.label_smoothed_cross_entropy(
-                    batch[TARGET_IDS], decoded.logits, config.label_smoothing
-                )
-                loss = (total + model.auxiliary_loss(decoded, batch[TARGET_IDS])) / pieces
-            optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
-            return total, pieces
+    def _measure(self) -> dict[str, float]:
+        """The validation's figures of the weights that the model has now."""
+        measured = self._validate(self._validation())
+        loss = measured["validation_loss"]
+        if not math.isfinite(loss):
+            shutil.rmtree(self._checkpoint_dir)  # a resumed training would go on from weights that are not numbers
+            raise ValueError(
+                f"training diverged: the validation loss is {loss} after step {int(self.progress.step)}; "
+                "lower training.schedule.learning_rate or training.clip_norm"
+            )
+        return measured | ({f"validation_{self._score.name}": self._score(self._model)} if self._score else {})
 
-        @tf.function(input_signature=[ids])
-        def validation_step(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            decoded = model({name: batch[name] for name in (SOURCE_IDS, DECODER_IDS)}, training=False)
-            total, pieces = losses.label_smoothed_cross_entropy(batch[TARGET_IDS], decoded.logits, 0.0)
-            right = tf.equal(tf.argmax(decoded.logits, -1, tf.int32), batch[TARGET_IDS]) & (batch[TARGET_IDS] != 0)
-            return total, pieces, tf.math.count_nonzero(right, dtype=tf.float32)
+    def _keep_if_best(self, measured: dict[str, float]) -> bool:
+        """Save the weights that the model has now, if none were as good. Of equal scores the lower loss is better."""
+        cost, loss = measured[f"validation_{self._config.stop_on}"] * self._sign(), measured["validation_loss"]
+        if not (cost, loss) < (float(self.progress.best_cost), float(self.progress.best_loss)):
+            return False
+        self._checkpoints.save_best()
+        self.progress.best_cost.assign(cost)
+        self.progress.best_loss.assign(loss)
+        return True
 
-        self._train_step, self._validation_step = train_step, validation_step
+    def _sign(self) -> int:
+        """Of a cost, which is better when it is lower, in what was measured."""
+        return -1 if self._score and self._score.higher_is_better else 1
 
-    def train(self, batch: batches.Batch) -> None:
-        """One update of the weights."""
-        total, pieces = self._train_step(batch)
-        self._loss.assign_add(total)
-        self._pieces.assign_add(pieces)
+    def _windows(self) -> list[range]:
+        """The epochs whose mean is tried: up to the best one, and up to the last."""
+        ends = sorted({int(self.progress.best_epoch), int(self.progress.epoch)})
+        return [range(max(1, end - self._config.average + 1), end + 1) for end in ends]
 
-    def report(self) -> dict[str, float]:
-        """The training loss (nats a piece, smoothed) and speed since the last report."""
-        now_s, pieces = time.monotonic(), float(self._pieces)
-        point = {
-            "loss": float(self._loss) / pieces,
-            "learning_rate": float(self._optimizer.learning_rate),
-            "target_pieces_per_s": pieces / (now_s - self._began_s),
-        }
-        self._began_s = now_s
-        self._loss.assign(0.0)
-        self._pieces.assign(0.0)
-        return point
-
-    def validate(self, validation: Iterable[batches.Batch]) -> dict[str, float]:
-        """Loss in nats a piece without smoothing, and the share of pieces that are right under teacher forcing."""
-        began_s = time.monotonic()
-        loss = pieces = right = 0.0
-        for batch in validation:
-            sums = self._validation_step(batch)
-            loss, pieces, right = loss + float(sums[0]), pieces + float(sums[1]), right + float(sums[2])
-        self._began_s += time.monotonic() - began_s  # validation does not count against the training's speed
-        return {"validation_loss": loss / pieces, "validation_piece_accuracy": right / pieces}
+    def end(self, resumed_from: int) -> Outcome:
+        """Choose the weights, and give them to the model."""
+        progress = self.progress
+        kept = f"epoch {int(progress.best_epoch)}"
+        if self._config.ema:
+            kept = f"moving average at {kept}"
+        for window in (window for window in self._windows() if len(window) > 1):
+            self._checkpoints.restore_mean(window)
+            if self._keep_if_best(self._measure()):
+                kept = f"mean of epochs {window[0]} to {window[-1]}"
+        self._checkpoints.restore_best()
+        score = float(progress.best_cost) * self._sign() if self._score else None
+        return Outcome(int(progress.step), int(progress.epoch), float(progress.best_loss), resumed_from, kept, score)

@@ -33,6 +33,8 @@ REFERENCES = "references"  # string [n >= 1]: every right answer
 SOURCE_LENGTH = (
     "source_length"  # string [1]: the bucket of the source's length in characters, such as "5-8", for slices
 )
+GROUP = "group"  # string [1]: what kind of row it is, such as its language, for slices; "" where there are no kinds
+ALIGNMENT = "alignment"  # string [n], n = 0 or 1: links SOURCE-TARGET of tokens that are known to be right, "0-2 1-1"
 
 # Features of a transformed row: pieces followed by END, int64, ragged.
 SOURCE_IDS = "source_ids"

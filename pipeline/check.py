@@ -48,7 +48,7 @@ def check(config: Config) -> Report:
     examples = [{"source": row.source, "target": row.references[0]} for row in good[:3]]
     return Report(
         name=config.name,
-        inputs=[" + ".join(item.paths) for item in inputs],
+        inputs=[item.name for item in inputs],
         sampled=len(good) + len(rejected),
         rejected=rejected[:SHOWN],
         splits={name: splits[name] for name in fractions},

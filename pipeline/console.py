@@ -14,7 +14,7 @@ import rich.table
 import rich.text
 from rich.markup import escape
 
-from components import alignment
+from components import alignment, attention_metrics
 from components.evaluator import Verdict
 from components.example_gen import REJECTED
 from components.training import OUTCOME_FILE
@@ -23,6 +23,7 @@ from pipeline.result import Run
 from pipeline.runners import local
 
 SHOWN_WORDS = 3
+FOR_EXPERTS = (attention_metrics.ENTROPY, attention_metrics.COVERAGE)  # neither good nor bad by themselves
 
 
 def report(out: rich.console.Console, event: local.Starting | local.Finished) -> None:
@@ -55,7 +56,8 @@ def _vocabularies(outputs: local.Outputs) -> str:
 
 def _training(outputs: local.Outputs) -> str:
     outcome = json.loads((pathlib.Path(outputs["model_run"][0].uri) / OUTCOME_FILE).read_text())
-    return f"{outcome['steps']:,} steps, {outcome['epochs']} epochs, validation loss {outcome['validation_loss']:.4f}"
+    text = f"{outcome['steps']:,} steps, {outcome['epochs']} epochs, validation loss {outcome['validation_loss']:.4f}"
+    return text if outcome["weights"].startswith("epoch") else f"{text} with the {outcome['weights']}"
 
 
 def _champion(outputs: local.Outputs) -> str:
@@ -88,8 +90,9 @@ DESCRIPTIONS: dict[str, Callable[[local.Outputs], str]] = {
 
 
 def _figure(name: str, value: float) -> str:
-    """Rates are fractions, shown in percent; scores go from 0 to 100 as they are."""
-    return f"{value:.2%}" if name.endswith(("_rate", "_accuracy")) else f"{value:.2f}"
+    """Rates are fractions, shown in percent, ROUGE too; scores go from 0 to 100 as they are."""
+    is_fraction = name.endswith(("_rate", "accuracy")) or "rouge_" in name
+    return f"{value:.2%}" if is_fraction else f"{value:.2f}"
 
 
 def summarize(out: rich.console.Console, run: Run, seconds: float) -> None:
@@ -103,7 +106,8 @@ def summarize(out: rich.console.Console, run: Run, seconds: float) -> None:
     where = f" ({escape(str(run.dead_letters))})" if rejected else ""
     table.add_row("rows", f"{kept + rejected:,} in, {rejected:,} rejected{where}")
     for name, value in result.metrics.items():
-        table.add_row(f"test {name.replace('_', ' ')}", _figure(name, value))
+        if name not in FOR_EXPERTS:
+            table.add_row(f"test {name.replace('_', ' ')}", _figure(name, value))
     verdict = "[green]blessed[/]" if result.blessed else "[yellow]not blessed[/]"
     table.add_row("verdict", "\n".join([verdict, *map(escape, result.reasons)]))
     table.add_row("model", escape(result.model_path) if result.model_path else "not pushed")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGES = ("models", "serving", "components", "pipeline")
-LIBRARIES = ("tfx", "tensorflow", "keras", "sentencepiece", "sacrebleu")
+LIBRARIES = ("tfx", "tensorflow", "keras", "sentencepiece", "sacrebleu", "rouge-score")
 
 
 def of_code(*modules: str) -> str:

@@ -13,9 +13,11 @@ import rich.console
 import rich.progress
 import rich.table
 
-from components import metrics, rows
+from components import attention_metrics, metrics, rows
+from components.evaluator import group_means
 from components.rows import Rejected
 from components.sources import parallel_text
+from models.contract import ALIGNMENT, GROUP, REFERENCES, SOURCE, SOURCE_LENGTH
 from serving import signatures
 from serving.card import Card
 from serving.local import LocalModel
@@ -54,10 +56,9 @@ def parse_columns(text: str) -> parallel_text.Columns:
     for part in filter(None, text.split(",")):
         name, equals, value = part.partition("=")
         columns = tuple(int(column) if column.isdigit() else column for column in value.split("+"))
-        if name not in ("source", "target", "references") or not equals or not all(columns):
-            raise ValueError(
-                f"--columns: {part!r}, expected source=N, target=N or references=N+N, N a number or a name"
-            )
+        if name not in ("source", "target", "references", "alignment") or not equals or not all(columns):
+            expected = "source=N, target=N, references=N+N or alignment=N, N a number or a name"
+            raise ValueError(f"--columns: {part!r}, expected {expected}")
         fields[name] = columns if name == "references" else columns[0]
     return parallel_text.Columns(**fields)
 
@@ -79,24 +80,38 @@ def evaluate(
     if not good:
         reasons = "".join(f"\n  {row.file}:{row.line}: {row.reason}" for row in rejected[:10])
         raise ValueError(f"{data}: no row to evaluate{reasons}")
-    predictions = _decode(LocalModel(model), [row.source for row in good], out)
-    if output:
-        lines = (
-            json.dumps({"source": row.source, "references": row.references, "prediction": text}, ensure_ascii=False)
-            for row, text in zip(good, predictions, strict=True)
-        )
-        output.write_text("".join(f"{line}\n" for line in lines))
+    loaded = LocalModel(model)
+    predictions = _decode(loaded, [row.source for row in good], out)
     pairs = list(zip(good, predictions, strict=True))
+    documents = [_document(row, text) for row, text in pairs]
+    if output:
+        output.write_text("".join(f"{json.dumps(document, ensure_ascii=False)}\n" for document in documents))
     slices: dict[str, list[tuple[rows.Row, str]]] = {}
     for pair in pairs:
-        slices.setdefault(f"source_length:{rows.length_bucket(len(pair[0].source))}", []).append(pair)
-    measured = {name: _measure(part, unit) | {"rows": len(part)} for name, part in sorted(slices.items())}
-    return Report(model, len(good), rejected, _measure(pairs, unit), measured)
+        slices.setdefault(f"{SOURCE_LENGTH}:{rows.length_bucket(len(pair[0].source))}", []).append(pair)
+        if pair[0].group:
+            slices.setdefault(f"{GROUP}:{pair[0].group}", []).append(pair)
+    sliced = {name: _measure(part, unit) | {"rows": len(part)} for name, part in sorted(slices.items())}
+    measured = _measure(pairs, unit) | group_means(sliced)
+    if signatures.SCORE_TARGET in loaded.signatures:
+        attention = attention_metrics.measure(loaded, documents)
+        measured |= attention.metrics
+        for sentence in attention.sentences():
+            out.print(sentence)
+    return Report(model, len(good), rejected, measured, sliced)
+
+
+def _document(row: rows.Row, prediction: str) -> dict[str, typing.Any]:
+    """A row as the Evaluator's predictions.jsonl has it."""
+    document = {SOURCE: row.source, REFERENCES: row.references, "prediction": prediction}
+    return document | {name: text for name, text in ((GROUP, row.group), (ALIGNMENT, row.alignment)) if text}
 
 
 def _read(data: pathlib.Path, columns: parallel_text.Columns) -> tuple[list[rows.Row], list[rows.Rejected]]:
     good, rejected = [], []
-    config = parallel_text.Config(path=glob.escape(str(data)), columns=columns)
+    # What is counted, pieces will show: here links only have to lead somewhere, whichever it is.
+    counted = parallel_text.Counted("characters", "characters")
+    config = parallel_text.Config(path=glob.escape(str(data)), columns=columns, alignment_counts=counted)
     for item in parallel_text.inputs(config):
         for row in parallel_text.read(config, item):
             if isinstance(row, rows.Rejected):
@@ -127,7 +142,8 @@ def show(report: Report, out: rich.console.Console) -> None:
     for name in report.slices:
         table.add_column(name, justify="right")
     for name, value in report.metrics.items():
-        table.add_row(name, f"{value:.4f}", *(f"{values[name]:.4f}" for values in report.slices.values()))
+        cells = (f"{values[name]:.4f}" if name in values else "" for values in report.slices.values())
+        table.add_row(name, f"{value:.4f}", *cells)
     out.print(table)
     for row in report.rejected[:10]:
         out.print(f"{row.file}:{row.line}: {row.reason}", markup=False)

@@ -13,7 +13,7 @@ import functools
 import pathlib
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import annotated_types
 import tensorflow as tf
@@ -72,8 +72,7 @@ class ServedModel(tf.Module):
     def _search(self, text: tf.Tensor, answers: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """text [n] -> source ids [n, source], pieces with END [n, answers, target], scores [n, answers]."""
         ragged = self._source_ids(text)
-        source = tf.cast(ragged.to_tensor(PAD), tf.int32)
-        source = tf.pad(source, [[0, 0], [0, tf.cast(tf.shape(source)[1] == 0, tf.int32)]])  # of no rows: no columns
+        source = _padded(ragged)
         memory = self._untracked.model.encode(source)
         lengths = tf.cast(ragged.row_lengths(), tf.float32)
         limits = tf.cast(lengths * self._settings.max_length_ratio, tf.int32) + self._settings.max_length_offset
@@ -116,17 +115,39 @@ class ServedModel(tf.Module):
     def align(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """`align`: the best answer and its attention, read by running the answer through the decoder once more."""
         source, tokens, scores = self._best(text)
+        _, outputs = self._forced(source, tokens)
+        return {signatures.TEXT: self._text(tokens), signatures.SCORE: scores, **outputs}
+
+    def _forced(self, source: tf.Tensor, tokens: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Say given pieces, ids [n, source] and [n, target] -> logits [n, target, vocabulary]; pieces, attention."""
         starts = tf.fill([tf.shape(tokens)[0], 1], START)
         decoder_ids = tf.concat([starts, tokens[:, :-1]], axis=1)
         decoded = self._untracked.model({SOURCE_IDS: source, DECODER_IDS: decoder_ids}, training=False)
-        return {
-            signatures.TEXT: self._text(tokens),
-            signatures.SCORE: scores,
+        real = tf.cast(tokens != PAD, tf.float32)[..., None]
+        return decoded.logits, {
             signatures.SOURCE_PIECES: _pieces(self._source_tokenizer, source),
             signatures.TARGET_PIECES: _pieces(self._target_tokenizer, tokens),
-            signatures.ATTENTION: tf.cast(decoded.attention, tf.float32)
-            * tf.cast(tokens != PAD, tf.float32)[..., None],
+            signatures.ATTENTION: tf.cast(decoded.attention, tf.float32) * real,
         }
+
+    @tf.function(
+        autograph=False,
+        input_signature=[tf.TensorSpec([None], tf.string, name) for name in (signatures.TEXT, signatures.TARGET)],
+    )
+    def score(self, text: tf.Tensor, target: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`score`: the score that a given answer has, as `n_best` would give it, and its attention."""
+        tf.debugging.assert_equal(tf.size(text), tf.size(target), "text and target must have the same number of rows")
+        ends = tf.fill([tf.size(target), 1], END)
+        tokens = _padded(tf.concat([self._target_tokenizer.tokenize(target), ends], axis=1))
+        logits, outputs = self._forced(_padded(self._source_ids(text)), tokens)
+        said = tf.gather(logits, tokens, batch_dims=2) - tf.reduce_logsumexp(logits, axis=-1)
+        real = tokens != PAD
+        score = decoding.normalise(
+            tf.reduce_sum(tf.where(real, said, 0.0), axis=1),
+            tf.math.count_nonzero(real, axis=1, dtype=tf.int32),
+            self._settings.length_penalty,
+        )
+        return {signatures.SCORE: score, **outputs}
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=signatures.EXAMPLES)])
     def examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -134,6 +155,12 @@ class ServedModel(tf.Module):
         parsed = tf.io.parse_example(examples, {SOURCE: tf.io.FixedLenFeature([], tf.string)})
         result: dict[str, tf.Tensor] = self.best(parsed[SOURCE])
         return result
+
+
+def _padded(ids: tf.RaggedTensor) -> tf.Tensor:
+    """Ragged [n, length] -> int32 [n, length], PAD behind the shorter rows."""
+    padded = tf.cast(ids.to_tensor(PAD), tf.int32)
+    return tf.pad(padded, [[0, 0], [0, tf.cast(tf.shape(padded)[1] == 0, tf.int32)]])  # of no rows: no columns
 
 
 def _pieces(tokenizer: tensorflow_text.SentencepieceTokenizer, ids: tf.Tensor) -> tf.Tensor:
@@ -157,21 +184,25 @@ def save(served: ServedModel, path: pathlib.Path, card: Card, warmup: Sequence[s
             signatures.SERVING_DEFAULT: served.best,
             signatures.N_BEST: served.n_best,
             signatures.ALIGN: served.align,
+            signatures.SCORE_TARGET: served.score,
             signatures.EXAMPLES: served.examples,
         },
     )
     card.write(path)
     with tf.io.TFRecordWriter(str(path / EXTRA / WARMUP_FILE)) as writer:
         for name in (signatures.SERVING_DEFAULT, signatures.N_BEST, signatures.ALIGN):
-            writer.write(_warmup_request(name, warmup))
+            writer.write(_warmup_request(name, {signatures.TEXT: warmup}))
+        pairs = {signatures.TEXT: warmup, signatures.TARGET: warmup}  # any text is an answer that can be scored
+        writer.write(_warmup_request(signatures.SCORE_TARGET, pairs))
 
 
-def _warmup_request(signature: str, texts: Sequence[str]) -> bytes:
+def _warmup_request(signature: str, inputs: Mapping[str, Sequence[str]]) -> bytes:
     """One PredictionLog, as TensorFlow Serving replays it. The empty model name stands for the model being loaded."""
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
     request = predict_pb2.PredictRequest()
     request.model_spec.signature_name = signature
-    request.inputs[signatures.TEXT].CopyFrom(tf.make_tensor_proto(list(texts), tf.string))
+    for name, texts in inputs.items():
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(list(texts), tf.string))
     log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
     return bytes(log.SerializeToString())

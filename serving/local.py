@@ -19,9 +19,15 @@ class LocalModel:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._loaded = tf.saved_model.load(os.fspath(path))
 
+    @property
+    def signatures(self) -> frozenset[str]:
+        """What it can be asked: models of older versions know fewer."""
+        return frozenset(self._loaded.signatures)
+
     def predict(self, signature: str, inputs: Mapping[str, Sequence[str]]) -> dict[str, np.ndarray]:
         """Run a signature; strings go in and come out as str."""
-        outputs = self._loaded.signatures[signature](**{name: tf.constant(list(v)) for name, v in inputs.items()})
+        tensors = {name: tf.constant(list(values), tf.string) for name, values in inputs.items()}
+        outputs = self._loaded.signatures[signature](**tensors)
         return {name: _decoded(value.numpy()) for name, value in outputs.items()}
 
 

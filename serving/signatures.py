@@ -4,9 +4,13 @@ SERVING_DEFAULT = "serving_default"  # {text: string [n]} -> {text: string [n], 
 N_BEST = "n_best"  # {text: string [n]} -> {text: string [n, beam], score: float32 [n, beam]}, best first
 # {text} -> {text, score, source_pieces [n, source], target_pieces [n, target], attention [n, target, source]}
 ALIGN = "align"
+# {text: string [n], target: string [n]} -> {score [n], source_pieces, target_pieces, attention}: a given answer, held
+# against the model piece by piece (forced decoding)
+SCORE_TARGET = "score"
 EXAMPLES = "examples"  # {examples: string [n], serialized tf.Example} -> {text, score}: what TFMA calls
 
 TEXT = "text"
+TARGET = "target"
 SCORE = "score"
 SOURCE_PIECES = "source_pieces"
 TARGET_PIECES = "target_pieces"

@@ -4,6 +4,8 @@ A source is a module with a frozen dataclass `Config` and two functions. It know
 
     inputs(Config(path="data/*.tsv"))  -> (Input(paths=("data/a.tsv",)), Input(paths=("data/b.tsv",)))
     read(config, Input(("data/a.tsv",)))  -> Row("tea", ("thé",), "data/a.tsv", 1), Rejected("data/a.tsv", 2, ...), ...
+
+A source that makes its rows up has one input without a path: `Input(generator="reverse")`.
 """
 
 from __future__ import annotations
@@ -26,10 +28,16 @@ class SourceError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """What is read by one worker in one piece: a file, or files that belong together line by line."""
+    """What is read by one worker in one piece: a file, files that belong together line by line, or made-up rows."""
 
-    paths: tuple[str, ...]
+    paths: tuple[str, ...] = ()
     split: str | None = None  # the split of all its rows, where the data comes with splits
+    generator: str = ""  # what makes up the rows, with the version of what changes them: "dates of Babel 2.18.0"
+
+    @property
+    def name(self) -> str:
+        """What people know it by."""
+        return " + ".join(self.paths) or self.generator
 
 
 class Source(Protocol):
@@ -45,7 +53,7 @@ class Source(Protocol):
 
 
 def names() -> tuple[str, ...]:
-    """The sources there are: ("cmudict", "parallel_text")."""
+    """The sources there are: ("babi", "cmudict", ...)."""
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 
 
@@ -59,10 +67,14 @@ def load(name: str) -> Source:
 
 
 def fingerprint(inputs: tuple[Input, ...]) -> str:
-    """A digest of paths, sizes and times of change: part of a cache key, so that an edited file is read again."""
+    """A digest of paths, sizes and times of change: part of a cache key, so that an edited file is read again.
+
+    Made-up rows depend on their generator, and on options that are in the key already.
+    """
     digest = hashlib.sha256()
     for item in inputs:
+        digest.update(repr((item.split, item.generator)).encode())
         for path in item.paths:
             status = os.stat(path)
-            digest.update(repr((item.split, path, status.st_size, status.st_mtime_ns)).encode())
+            digest.update(repr((path, status.st_size, status.st_mtime_ns)).encode())
     return digest.hexdigest()

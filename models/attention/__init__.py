@@ -5,8 +5,8 @@ One row, a query that agrees with the second of three keys, the third of which i
     query [[4., 0.]], values [[0., 1.], [1., 0.], [7., 7.]], mask [True, True, False]
     -> weights [[0.02, 0.98, 0.]], context [[0.98, 0.02]]
 
-`attention: location` in a config is the class in `models/attention/location.py`. To add a mechanism is to add a file with
-one class, a subclass of `Attention`. Where it has options, its `Config` is a frozen dataclass of them::
+`attention: location` in a config is the class in `models/attention/location.py`. To add a mechanism is to add a file
+with one class, a subclass of `Attention`. Where it has options, its `Config` is a frozen dataclass of them::
 
     attention: {name: local_m, window: 5}
 """
@@ -66,6 +66,11 @@ def query_mask(mask: tf.Tensor) -> tf.Tensor:
     return mask if mask.shape.rank == 3 else mask[:, None, :]
 
 
+def lengths(mask: tf.Tensor) -> tf.Tensor:
+    """How far the positions to attend to reach: bool [..., source] -> int32 [...]; [[True, True, False]] -> [2]."""
+    return tf.reduce_max(tf.where(mask, tf.range(1, tf.shape(mask)[-1] + 1), 0), axis=-1)
+
+
 def mix(weights: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
     """The weighted mean: float32 [batch, query, source], [batch, source, depth] -> [batch, query, depth]."""
     return tf.matmul(tf.cast(weights, values.dtype), values)
@@ -82,7 +87,8 @@ class Attention(keras.layers.Layer, abc.ABC):
     recurrent: ClassVar[bool] = False  # its weights depend on those of the query before: asked one query at a time
 
     def __init__(self, depth: int, value_depth: int, config: Any = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        # Keras would cast a state, which is float32, to the compute dtype on its way in.
+        super().__init__(autocast=False, **kwargs)
         self.depth = depth
         self.value_depth = value_depth
         self.config = config or self.Config()

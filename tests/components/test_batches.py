@@ -97,3 +97,13 @@ def test_pools_lose_nothing(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPa
     seen = [row for batch in batches.evaluation([file], config) for row in rows_of(batch)]
     assert Counter(seen) == Counter((tuple(source), tuple(target)) for source, target in rows)
     assert next(batches.evaluation([file], config))[DECODER_IDS][0, 0] == START
+
+
+def test_a_sample_is_spread_over_all_rows(tmp_path: pathlib.Path) -> None:
+    rows = [([n + 4] * (n % 5 + 1), [n + 4]) for n in range(101)]
+    file = write(tmp_path / "rows.gz", rows)
+    sampled = [row for batch in batches.sample([file], batches.Config(tokens=20), 11) for row in rows_of(batch)]
+    assert sorted(target[0] - 4 for _, target in sampled) == list(range(0, 101, 10))
+    assert len(list(batches.sample([file], batches.Config(tokens=20), 11))) > 1
+    every = [row for batch in batches.sample([file], batches.Config(), 500) for row in rows_of(batch)]
+    assert sorted(target[0] - 4 for _, target in every) == list(range(101))

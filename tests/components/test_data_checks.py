@@ -14,6 +14,7 @@ GOOD = {
     contract.TARGET: ["thé", "lait", "pain"],
     contract.REFERENCES: ["thé", "lait", "pain"],
     contract.SOURCE_LENGTH: ["1-4", "1-4", "5-8"],
+    contract.GROUP: ["", "", ""],
 }
 
 
@@ -49,11 +50,25 @@ def changed(**columns):
 def test_good_data_passes_and_has_a_schema_without_categories(tmp_path):
     other = changed(source=["wine", "water", "x"], source_length=["1-4", "5-8", "17-32"])
     schema, anomalies = check(tmp_path, train=GOOD, validation=other, test=GOOD)
-    assert {feature.name for feature in schema.feature} == set(GOOD)
+    assert {feature.name for feature in schema.feature} == {*GOOD, contract.ALIGNMENT}
     assert all(feature.type == schema_pb2.BYTES for feature in schema.feature)
     assert not schema.string_domain
     assert all(feature.WhichOneof("domain_info") is None for feature in schema.feature)
     assert anomalies.get_json_value_custom_property("blessed") == {"train": 1, "validation": 1, "test": 1}
+
+
+SOME = ["0-0", None, None]
+
+
+@pytest.mark.parametrize(("train", "test"), [(None, SOME), (SOME, None), (["0-0"] * 3, SOME), (SOME, ["0-0"] * 3)])
+def test_any_row_of_any_split_may_have_a_known_alignment(tmp_path, train, test):
+    known = [changed(**({contract.ALIGNMENT: column} if column else {})) for column in (train, test)]
+    schema, _ = check(tmp_path, train=known[0], validation=GOOD, test=known[1])
+    assert [feature.name for feature in schema.feature].count(contract.ALIGNMENT) == 1
+
+
+def test_groups_of_other_names_pass(tmp_path):
+    check(tmp_path, train=changed(group=["kor", "hun", "kor"]), validation=changed(group=["vie"] * 3), test=GOOD)
 
 
 def test_a_missing_feature_stops_the_run(tmp_path):
@@ -88,7 +103,8 @@ def test_relax_leaves_what_is_not_ours():
     references.shape.dim.add(size=1)
     relaxed = relax(schema)
     assert [domain.name for domain in relaxed.string_domain] == ["language"]
-    language, source, references = relaxed.feature
+    language, source, references, alignment = relaxed.feature
+    assert (alignment.name, alignment.value_count.max) == (contract.ALIGNMENT, 1)
     assert language.domain == "language"
     assert not source.HasField("domain")
     assert not references.HasField("shape")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 
+import numpy as np
 import pytest
 
 from components import evaluator
-from components.evaluator_component import eval_config
+from components.evaluator_component import _prediction_line
+from components.tfma_config import eval_config
+from pipeline import config as configuration
 
 CONFIG = evaluator.Config(
     metrics=("token_error_rate", "bleu"), thresholds={"token_error_rate": 0.14, "bleu": 30}, compare={"bleu": 0.5}
@@ -53,6 +57,43 @@ def test_a_bar_for_what_is_not_measured_is_refused() -> None:
 def test_what_is_compared_follows_what_is_measured() -> None:
     assert evaluator.Config(metrics=("bleu", "chrf")).margins == {"bleu": 0.0}
     assert evaluator.Config(metrics=("bleu",), compare={}).margins == {}
+
+
+def test_groups_are_sliced_by_and_each_counts_once() -> None:
+    config = evaluator.Config(metrics=("bleu",), slices=("group", "source_length"))
+    assert [list(spec.feature_keys) for spec in eval_config(config, "word").slicing_specs] == [
+        [], ["group"], ["source_length"],
+    ]  # fmt: skip
+    slices = {
+        "group:de": {"rows": 300, "bleu": 20.0, "ter": 7.0},
+        "group:fr": {"rows": 1, "bleu": 41.0, "ter": 5.0},
+        "source_length:1-4": {"rows": 301, "bleu": 99.0, "ter": 99.0},
+    }
+    assert evaluator.group_means(slices) == {"group_mean_bleu": 30.5, "group_mean_ter": 6.0}
+    assert evaluator.group_means({"source_length:1-4": {"rows": 3, "bleu": 1.0}}) == {}
+
+
+@pytest.mark.parametrize("name", ["alignment_accuracy", "attention_entropy", "group_mean_bleu"])
+def test_no_bar_for_what_is_added_to_the_metrics(name: str) -> None:
+    document = {
+        "name": "a", "data": {"source": {"name": "cmudict"}}, "evaluation": {"thresholds": {name: 0.5}},
+    }  # fmt: skip
+    with pytest.raises(configuration.ConfigError, match=rf'evaluation.thresholds.*"{name}" is not known; .*allowed: '):
+        configuration.parse(document, "a.yaml")
+
+
+def test_a_decoded_row_keeps_its_group_and_alignment_where_it_has_them() -> None:
+    def array(*texts: str) -> np.ndarray:
+        return np.array([text.encode() for text in texts], dtype=object)
+
+    features = {"source": array("aé"), "references": array("A", "É")}
+    extracts = {"features": features, "predictions": {"candidate": {"text": array("A")}, "baseline": {}}}
+    row = {"source": "aé", "references": ["A", "É"], "prediction": "A"}
+    assert json.loads(_prediction_line(extracts)) == row
+    features |= {"group": array(""), "alignment": None}
+    assert json.loads(_prediction_line(extracts)) == row
+    features |= {"group": array("kor"), "alignment": array("0-0")}
+    assert json.loads(_prediction_line(extracts)) == row | {"group": "kor", "alignment": "0-0"}
 
 
 def test_a_verdict_survives_its_file(tmp_path: pathlib.Path) -> None:

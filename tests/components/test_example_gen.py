@@ -107,6 +107,35 @@ def test_given_splits_win(tmp_path):
     assert {split: len(rows_) for split, rows_ in splits.items()} == counts
 
 
+def test_made_up_rows_are_examples_with_their_groups_and_alignments(tmp_path):
+    splits, rejected = run(tmp_path, source={"name": "dates", "rows": 307, "locales": ["de", "sv"]})
+    found = everything(splits)
+    assert len({row.source for row in found}) == 307
+    assert {row.group for row in found} == {"de", "sv"}
+    assert all(row.alignment for row in found)
+    assert rejected.get_int_custom_property("rows_rejected") == 0
+
+
+def test_more_made_up_rows_than_there_are_texts_stop_the_run(tmp_path):
+    source = {"name": "dates", "rows": 409, "locales": ["sv"], "formats": ["short"], "years": [2027, 2027]}
+    with pytest.raises(DataError) as error:
+        run(tmp_path, source=source)
+    assert str(error.value) == "rows is 409, but there seem to be 365 texts only: widen `years`"
+
+
+def test_stories_are_longer_than_sentences(tmp_path):
+    story = [f"{number} Mary went to room {number}." for number in range(1, 307)]
+    lines = [*story, "307 Where is Mary? \troom 306\t306"]
+    paths = {split: write(tmp_path, f"qa3_{split}.txt", lines) for split in SPLITS}
+    source = {"name": "babi", "path": paths}
+    splits, _ = run(tmp_path, source=source, max_length=10_007)
+    assert [(row.group, len(row.source) > 7000) for row in everything(splits)] == [("qa3", True)] * 3
+    with pytest.raises(
+        DataError, match=r"no good row: 3 rows were read(.|\n)*:307: source of \d{4} characters, at most 1"
+    ):
+        run(tmp_path, source=source)
+
+
 def test_too_many_rejected_rows_stop_the_run_and_are_kept(tmp_path):
     path = write(tmp_path, "1.tsv", [*pairs(41), *["broken"] * 13, "word41\t" + "mot " * 29])
     with pytest.raises(DataError) as error:
@@ -199,5 +228,7 @@ def test_equal_configurations_are_equal_as_properties():
 
 
 def test_a_source_without_a_name():
-    with pytest.raises(sources.SourceError, match=r"source\.name: None, expected one of cmudict, parallel_text"):
+    with pytest.raises(
+        sources.SourceError, match=r"source\.name: None, expected one of babi, cmudict, dates, parallel_text"
+    ):
         find_inputs(Config({"path": "a.tsv"}))

@@ -7,6 +7,7 @@ import pytest
 import sacrebleu
 from hypothesis import given
 from hypothesis import strategies as st
+from rouge_score import rouge_scorer
 
 from components import metrics
 
@@ -22,6 +23,7 @@ def test_an_answer_is_right_if_it_is_any_reference() -> None:
     assert one("sequence_error_rate", ["K AE T", "K AH T"], "K AH T") == 0
     assert one("sequence_accuracy", ["K AE T"], "K AE") == 0
     assert one("sequence_error_rate", ["K AE T"], "K AE") == 1
+    assert one("accuracy", ["kitchen"], "kitchen") == 1 and one("accuracy", ["kitchen"], "garden") == 0
 
 
 @pytest.mark.parametrize(
@@ -61,6 +63,35 @@ def test_corpus_metrics_are_sacrebleus(rows: list[tuple[list[str], str]]) -> Non
     assert ours["bleu"] == pytest.approx(sacrebleu.corpus_bleu(predictions, streams).score)
     assert ours["chrf"] == pytest.approx(sacrebleu.corpus_chrf(predictions, streams).score)
     assert ours["ter"] == pytest.approx(sacrebleu.corpus_ter(predictions, streams).score)
+
+
+@pytest.mark.parametrize(
+    ("references", "prediction", "expected"),
+    [
+        (["cats sleep here"], "a cat sleeps", (2 / 3, 1 / 2, 2 / 3)),  # stemmed: cat sleep here, a cat sleep
+        (["we run"], "we run", (1, 1, 1)),
+        (["we run"], "", (0, 0, 0)),
+        (["we run"], "run we", (1, 0, 1 / 2)),
+        (["no", "we run far"], "we run", (4 / 5, 2 / 3, 4 / 5)),  # precision 1, recall 2/3; 1 and 1/2
+        # All of the reference that is nearest by ROUGE-1, though the other is nearer by ROUGE-2.
+        (["d c b a", "a b e f"], "a b c d", (1, 0, 1 / 4)),
+    ],
+)
+def test_rouge_by_hand(references: list[str], prediction: str, expected: tuple[float, float, float]) -> None:
+    for name, value in zip(("rouge_1", "rouge_2", "rouge_l"), expected, strict=True):
+        assert one(name, references, prediction) == pytest.approx(value), name
+
+
+@given(rows)
+def test_rouge_is_the_librarys(rows: list[tuple[list[str], str]]) -> None:
+    scorer = rouge_scorer.RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=True)
+    alone = [(references[:1], prediction) for references, prediction in rows]
+    scores = [scorer.score(references[0], prediction) for references, prediction in alone]
+    ours = metrics.evaluate(["rouge_1", "rouge_2", "rouge_l"], alone)
+    for name, theirs in (("rouge_1", "rouge1"), ("rouge_2", "rouge2"), ("rouge_l", "rougeL")):
+        assert ours[name] == pytest.approx(np.mean([score[theirs].fmeasure for score in scores]))
+    several = [scorer.score_multi(references, prediction)["rouge1"].fmeasure for references, prediction in rows]
+    assert metrics.evaluate(["rouge_1"], rows)["rouge_1"] == pytest.approx(np.mean(several))
 
 
 @given(rows, st.integers(0, 11))

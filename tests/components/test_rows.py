@@ -68,7 +68,17 @@ def test_the_features_are_those_of_the_contract():
         contract.TARGET: [b"F OW"],
         contract.REFERENCES: [b"F OW", b"F UH"],
         contract.SOURCE_LENGTH: [b"5-8"],
+        contract.GROUP: [b""],
     }
+
+
+def test_a_group_and_a_known_alignment_travel_with_the_row():
+    known = rows.check(Row(" tea", ("aet",), "a.tsv", 7, "test", group="en", alignment="2-0 1-1 0-2"))
+    example = rows.to_example(known)
+    assert list(example.features.feature[contract.GROUP].bytes_list.value) == [b"en"]
+    assert list(example.features.feature[contract.ALIGNMENT].bytes_list.value) == [b"2-0 1-1 0-2"]
+    expected = Row("tea", ("aet",), "", 0, group="en", alignment="2-0 1-1 0-2")
+    assert rows.from_example(example.SerializeToString()) == expected
 
 
 @settings(deadline=None)

@@ -49,7 +49,8 @@ def test_an_unknown_source_is_answered_with_the_known_ones_and_the_nearest():
     with pytest.raises(SourceError) as error:
         sources.load("paralel_text")
     assert str(error.value) == (
-        "no source is named 'paralel_text', there are: cmudict, parallel_text; did you mean 'parallel_text'?"
+        "no source is named 'paralel_text', there are: babi, cmudict, dates, parallel_text, reverse; "
+        "did you mean 'parallel_text'?"
     )
 
 
@@ -68,6 +69,12 @@ def test_the_fingerprint_changes_with_the_file(tmp_path):
     assert before != sources.fingerprint((Input((path,), "test"),))
     write(tmp_path, "a.tsv", "tea\tle thé\n")
     assert before != sources.fingerprint((Input((path,)),))
+
+
+def test_made_up_rows_have_the_fingerprint_and_the_name_of_their_generator():
+    old, new = Input(generator="dates of Babel 7"), Input(generator="dates of Babel 11")
+    assert sources.fingerprint((old,)) == sources.fingerprint((old,)) != sources.fingerprint((new,))
+    assert (old.name, Input(("a.en", "a.fr")).name) == ("dates of Babel 7", "a.en + a.fr")
 
 
 def test_tsv(tmp_path):
@@ -192,7 +199,7 @@ def test_aligned_patterns_must_match_as_many_files(tmp_path):
     for name in ("1.en", "2.en", "1.fr"):
         write(tmp_path, name, "a\n")
     with pytest.raises(
-        SourceError, match=r"aligned files come in pairs, but 2 match '.*\*\.en' and 1 match '.*\*\.fr'"
+        SourceError, match=r"aligned files belong together, but 2 match '.*\*\.en' and 1 match '.*\*\.fr'"
     ):
         read([str(tmp_path / "*.en"), str(tmp_path / "*.fr")])
 

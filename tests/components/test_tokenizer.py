@@ -69,6 +69,51 @@ def test_bytes_give_back_whatever_was_never_seen(kind, text):
     assert not {PAD, UNK, START, END} & set(ids)
 
 
+HANGUL = {"가령": 2, "각": 3, "é": 1, "ậ": 1, "<kor>": 5, "<kord>": 1}
+
+
+@functools.cache
+def taken_apart():
+    """A model of the letters that characters are made of, with a tag."""
+    return tokenizer.train(HANGUL, Pieces("char", 331, "nfd", symbols=("<kor>",)))
+
+
+def spelled(model, text):
+    """The pieces as a graph sees them."""
+    in_graph = Tokenizers(model, model).source()
+    return [piece.decode() for piece in in_graph.id_to_string(in_graph.tokenize([text]).values).numpy()]
+
+
+def test_nfd_takes_characters_apart():
+    assert spelled(taken_apart(), "가") == ["\u1100", "\u1161"]
+    assert spelled(taken_apart(), "각ậ") == ["\u1100", "\u1161", "\u11a8", "a", "\u0323", "\u0302"]
+    assert there_and_back(taken_apart(), "가령 é") == unicodedata.normalize("NFD", "가령 é")
+    letters = {letter for word in HANGUL for letter in unicodedata.normalize("NFD", word)}
+    assert tokenizer.vocabulary(taken_apart()) == 4 + 1 + len(letters) + 1  # the space, and the symbol
+    assert len(taken_apart()) < 300_000
+
+
+@settings(deadline=None, max_examples=29)
+@given(st.text(st.characters(categories=["Lu", "Ll", "Lo"]), min_size=1))
+def test_nfd_makes_composed_and_decomposed_texts_the_same_pieces(text):
+    model = tokenizer.train(dict.fromkeys([text], 1), Pieces("char", 331, "nfd"))
+    composed, decomposed = (unicodedata.normalize(form, text) for form in ("NFC", "NFD"))
+    assert spelled(model, composed) == spelled(model, decomposed) == list(decomposed)
+
+
+def test_a_symbol_is_one_piece():
+    assert spelled(taken_apart(), "<kor> 가") == ["<kor>", "▁", "\u1100", "\u1161"]
+    assert spelled(taken_apart(), "<kord>") == [*"<kord>"]
+    assert there_and_back(taken_apart(), "<kor> é") == "<kor> e\u0301"
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_a_symbol_is_one_piece_among_others(kind):
+    model = tokenizer.train({**COUNTS, "<kor>": 7}, Pieces(kind, 331, symbols=("<kor>", "<hun>")))
+    assert spelled(model, "<hun> fovea").count("<hun>") == 1
+    assert there_and_back(model, "<hun> fovea <kor>") == "<hun> fovea <kor>"
+
+
 def test_identity_keeps_what_nfkc_changes():
     nfkc = tokenizer.train(COUNTS, Pieces("bpe", 331, normalization="nmt_nfkc"))
     assert there_and_back(nfkc, "ﬁ①") == "fi1"
@@ -145,6 +190,11 @@ def test_sides():
         ({"source": {"vocabulary_size": 4}}, "greater than 4"),
         ({"source": {"character_coverage": 1.5}}, "less than or equal to 1"),
         ({"source": {"size": 7}}, "source.*size"),
+        ({"source": {"kind": "word", "symbols": ["<kor>"]}}, "symbols: a word is one piece anyway, expected none with"),
+        ({"source": {"symbols": ["a b"]}}, "symbols: 'a b', expected texts without spaces, none of <pad>, <unk>, <s>"),
+        ({"source": {"symbols": ["</s>"]}}, "symbols: '</s>', expected texts without spaces"),
+        ({"source": {"symbols": [""]}}, "symbols: '', expected texts without spaces"),
+        ({"source": {"symbols": ["<a>", "<a>"]}}, "symbols: one is there twice: <a>, <a>"),
     ],
 )
 def test_a_wrong_configuration_is_refused(config, message):

@@ -19,7 +19,7 @@ from pipeline.result import Run
 from pipeline.run import execute
 
 ROWS, BROKEN = 700, 40
-BREAKS = (b"one column", b"abc\tA B C\tmore", b"caf\xe9\tC A F", b"abc\t")
+BREAKS = (b"one column", b"abc\tA B C\t0-3", b"caf\xe9\tC A F\t", b"abc\t\t0-0")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,9 +52,15 @@ def make_workshop(folder: pathlib.Path) -> Workshop:
     lines: list[bytes] = []
     for number in range(ROWS):
         word = "".join(random.choice(list("abcde"), random.integers(2, 6))) + f"{number % 7}"
-        lines.append(f"{word}\t{' '.join(word.upper())}".encode())
+        links = " ".join(f"{n}-{n}" for n in range(len(word)))
+        lines.append(f"{word}\t{' '.join(word.upper())}\t{links}".encode())
     broken = {}
-    reasons = ("1 column, expected 2", "3 columns, expected 2", "invalid UTF-8 at byte 4", "empty target")
+    reasons = (
+        "1 column, expected at least 3",
+        "alignment: 0-3, but the target has 3 words, counted from 0",
+        "invalid UTF-8 at byte 4",
+        "empty target",
+    )
     for number, line in enumerate(sorted(random.choice(ROWS, BROKEN, replace=False).tolist())):
         lines.insert(line, BREAKS[number % 4])
         broken[line + 1] = reasons[number % 4]
@@ -64,12 +70,17 @@ def make_workshop(folder: pathlib.Path) -> Workshop:
         f"""
 name: capitals
 data:
-  source: {{name: parallel_text, path: {folder / "pairs.tsv"}}}
+  source:
+    name: parallel_text
+    path: {folder / "pairs.tsv"}
+    columns: {{source: 1, target: 2, alignment: 3}}
+    alignment_counts: {{source: characters, target: words}}
+    group: "([a-z]+)s.tsv$"
   max_rejected_fraction: 0.1
 tokenizer: {{source: {{kind: char}}, target: {{kind: word}}}}
 model: {{name: rnn, units: 64, embedding: 32, dropout: 0.1}}
 training: {{epochs: 14, batches: {{tokens: 256}}, schedule: {{learning_rate: 0.01, warmup_steps: 10}}, report_steps: 5}}
-evaluation: {{thresholds: {{sequence_error_rate: 0.3}}}}
+evaluation: {{thresholds: {{sequence_error_rate: 0.3}}, slices: [source_length, group]}}
 """
     )
     # Inserting shifts the lines that were broken before: they are inserted in rising order, so each stays where it is.

@@ -64,8 +64,21 @@ def test_attention_finds_the_letter_that_it_says(first: Run) -> None:
         row.weights()[n].argmax() == n for row in first.samples for n in range(len(row.source_pieces) - 1) if row.right
     ]
     assert sum(right) >= 0.7 * len(right)
+    metrics = first.result.metrics
+    assert 0.7 <= metrics["alignment_accuracy"] <= 1
+    # A link a target token, of the model and of the truth: what is not right is missing on both sides.
+    assert metrics["alignment_error_rate"] == pytest.approx(1 - metrics["alignment_accuracy"], abs=0.1)
+    assert 0 <= metrics["attention_entropy"] < 1.5 and 0.5 < metrics["attention_coverage"] <= 1
+    assert not any("gold alignments left out" in reason for reason in first.result.reasons)
     for row in first.samples:
         assert "".join(row.source_pieces).replace("</s>", "") == row.source
+
+
+def test_rows_keep_their_group_and_alignment_and_groups_have_a_mean(workshop: Workshop, first: Run) -> None:
+    row = json.loads(predictions(workshop).read_text().splitlines()[0])
+    assert row["group"] == "pair" and row["alignment"].split()[0] == "0-0"
+    metrics = first.result.metrics
+    assert metrics["group_mean_sequence_error_rate"] == pytest.approx(metrics["sequence_error_rate"])
 
 
 def test_a_second_run_reuses_everything_and_pushes_nothing(workshop: Workshop, first: Run) -> None:
@@ -104,6 +117,7 @@ def test_the_terminal_tells_of_each_component(workshop: Workshop, first: Run) ->
     lines = told.getvalue()
     assert "Champion" in lines and "is the one to beat" in lines
     assert f"{BROKEN} rejected" in lines and "nothing pushed" in lines and "not blessed" in lines
+    assert "test alignment accuracy" in lines and "attention entropy" not in lines
 
 
 def test_text_that_looks_like_markup_is_text(first: Run) -> None:
@@ -123,11 +137,13 @@ def test_a_failed_run_says_where_and_why(workshop: Workshop, first: Run) -> None
 
 
 def test_evaluate_agrees_with_the_evaluator(workshop: Workshop, first: Run) -> None:
-    done = workshop.fovea("evaluate", "--model", "capitals", "--data", str(predictions(workshop)), "--json")
+    data = ("--data", str(predictions(workshop)), "--columns", "alignment=alignment")
+    done = workshop.fovea("evaluate", "--model", "capitals", *data, "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     for name, value in first.result.metrics.items():
-        assert report["metrics"][name] == pytest.approx(value, abs=1e-9)
+        if not name.startswith("group_mean_"):  # the file's name says no group
+            assert report["metrics"][name] == pytest.approx(value, abs=1e-9)
     assert report["rows"] == first.result.rows["test"]
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from components import alignment
 from pipeline import predict
 from pipeline.result import Run
 from serving import client
@@ -43,6 +44,17 @@ def test_a_server_answers_as_the_process_does(server: Server, here: list[predict
         assert theirs.alignment is not None and ours.alignment is not None
         assert theirs.alignment.source_pieces == ours.alignment.source_pieces
         assert theirs.alignment.attention == pytest.approx(ours.alignment.attention, abs=1e-5)
+
+
+@pytest.mark.parametrize("scheme", ["", "http://"])
+def test_a_given_answer_is_scored(server: Server, here: list[predict.Answer], scheme: str) -> None:
+    port = server.rest_port if scheme else server.grpc_port
+    with client.connect(f"{scheme}localhost:{port}", model=MODEL) as connection:
+        given = connection.predict("score", {"text": TEXTS, "target": [answer.text for answer in here]})
+    np.testing.assert_allclose(given["score"], [answer.score for answer in here], rtol=1e-4)
+    for answer, scored in zip(here, alignment.read(given), strict=True):
+        assert answer.alignment is not None and scored.target_pieces == answer.alignment.target_pieces
+        np.testing.assert_allclose(scored.attention, answer.alignment.attention, atol=1e-5)
 
 
 def test_no_rows_are_no_answers(server: Server) -> None:

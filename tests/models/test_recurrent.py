@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.recurrent import CELLS, Cell, Encoder, Stack
+from models.recurrent import CELLS, Cell, Encoder, Layers, Stack
 
 BATCH, TIME, DEPTH, UNITS = 2, 5, 7, 3
 
@@ -18,24 +20,47 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
 
 
+def gates(cell: Cell, inputs: np.ndarray, hidden: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What comes from the inputs and what comes from the state, normalised where the cell normalises."""
+    parts = inputs @ cell.inputs.kernel.numpy(), hidden @ cell.recurrent_kernel.numpy()
+    if cell.input_norm:
+        parts = tuple(normal(norm, part) for norm, part in zip((cell.input_norm, cell.state_norm), parts, strict=True))
+    return parts[0] + cell.bias.numpy(), parts[1]
+
+
+def normal(norm: keras.layers.Layer, gates: np.ndarray) -> np.ndarray:
+    """Ba 2016, eq. 4, gate by gate."""
+    rows = [(gate - gate.mean()) / np.sqrt(gate.var() + 1e-5) for gate in np.split(gates, norm.gates)]
+    return np.concatenate(rows) * norm.gain.numpy()
+
+
+def simple(cell: Cell, inputs: np.ndarray, hidden: np.ndarray) -> tuple[np.ndarray]:
+    return (np.tanh(sum(gates(cell, inputs, hidden))),)
+
+
 def gru(cell: Cell, inputs: np.ndarray, hidden: np.ndarray) -> tuple[np.ndarray]:
     """One step of one row."""
-    w, u, b = cell.inputs.kernel.numpy(), cell.recurrent_kernel.numpy(), cell.inputs.bias.numpy()
-    xz, xr, xh = np.split(inputs @ w + b, 3)
-    hz, hr, hh = np.split(hidden @ u, 3)
+    (xz, xr, xh), (hz, hr, hh) = (np.split(part, 3) for part in gates(cell, inputs, hidden))
     update, reset = sigmoid(xz + hz), sigmoid(xr + hr)
     candidate = np.tanh(xh + reset * (hh + cell.candidate_bias.numpy()))
     return (update * hidden + (1 - update) * candidate,)
 
 
 def lstm(cell: Cell, inputs: np.ndarray, hidden: np.ndarray, memory: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    w, u, b = cell.inputs.kernel.numpy(), cell.recurrent_kernel.numpy(), cell.inputs.bias.numpy()
-    write, forget, candidate, read = np.split(inputs @ w + b + hidden @ u, 4)
+    write, forget, candidate, read = np.split(sum(gates(cell, inputs, hidden)), 4)
     memory = sigmoid(forget) * memory + sigmoid(write) * np.tanh(candidate)
     return sigmoid(read) * np.tanh(memory), memory
 
 
-ORACLES = {"gru": gru, "lstm": lstm}
+ORACLES = {"simple": simple, "gru": gru, "lstm": lstm}
+LAYER_NORM = pytest.mark.parametrize("layer_norm", [False, True], ids=["plain", "layer_norm"])
+
+
+def shape(cell: str, units: int, layers: int = 1, **more: Any) -> Layers:
+    return Layers(
+        **{"cell": cell, "units": units, "layers": layers, "dropout": 0.5, "residual": False, "layer_norm": False}
+        | more
+    )
 
 
 def expected(name: str, cell: Cell, row: np.ndarray) -> np.ndarray:
@@ -55,9 +80,15 @@ def shake(layer: keras.Layer) -> None:
         weight.assign(weight.numpy() + rng.normal(size=weight.shape, scale=0.3))
 
 
+def test_every_cell_has_an_oracle() -> None:
+    assert sorted(ORACLES) == sorted(CELLS)
+
+
+@LAYER_NORM
+@pytest.mark.parametrize("residual", [False, True], ids=["stacked", "residual"])
 @pytest.mark.parametrize("name", sorted(CELLS))
-def test_encoder_matches_numpy_and_padding_is_not_read(name: str) -> None:
-    encoder = Encoder(name, DEPTH, 2 * UNITS, layers=2, dropout=0.5)
+def test_encoder_matches_numpy_and_padding_is_not_read(name: str, residual: bool, layer_norm: bool) -> None:
+    encoder = Encoder(shape(name, 2 * UNITS, 2, residual=residual, layer_norm=layer_norm), DEPTH)
     shake(encoder)
     inputs = np.random.default_rng(0).normal(size=(BATCH, TIME, DEPTH)).astype(np.float32)
     lengths = [TIME, 3]
@@ -66,16 +97,17 @@ def test_encoder_matches_numpy_and_padding_is_not_read(name: str) -> None:
         below = inputs[row, :length]
         for forward, backward in zip(encoder.forwards, encoder.backwards, strict=True):
             behind = expected(name, backward, below[::-1])[::-1]
-            below = np.concatenate([expected(name, forward, below), behind], axis=-1)
+            above = np.concatenate([expected(name, forward, below), behind], axis=-1)
+            below = above + below if residual and below.shape == above.shape else above
         np.testing.assert_allclose(outputs[row, :length], below, atol=1e-5)
-        np.testing.assert_allclose(summary[row], np.concatenate([below[-1, :UNITS], below[0, UNITS:]]), atol=1e-5)
+        np.testing.assert_allclose(summary[row], np.concatenate([above[-1, :UNITS], above[0, UNITS:]]), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", sorted(CELLS))
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 2**16), padding=st.integers(1, 3), fill=st.floats(-1e3, 1e3, width=32))
 def test_padding_never_changes_an_output(name: str, seed: int, padding: int, fill: float) -> None:
-    encoder = Encoder(name, DEPTH, 2 * UNITS, layers=1, dropout=0.0)
+    encoder = Encoder(shape(name, 2 * UNITS), DEPTH)
     inputs = np.random.default_rng(seed).normal(size=(BATCH, TIME, DEPTH)).astype(np.float32)
     mask = np.ones((BATCH, TIME), bool)
     outputs, summary = encoder(inputs, mask)
@@ -87,8 +119,9 @@ def test_padding_never_changes_an_output(name: str, seed: int, padding: int, fil
 
 @pytest.mark.parametrize("name", sorted(CELLS))
 @pytest.mark.parametrize("layers", [1, 3])
-def test_stack_steps_as_it_runs(name: str, layers: int) -> None:
-    stack = Stack(name, DEPTH, UNITS, layers, dropout=0.5)
+@LAYER_NORM
+def test_stack_steps_as_it_runs(name: str, layers: int, layer_norm: bool) -> None:
+    stack = Stack(shape(name, UNITS, residual=True, layer_norm=layer_norm), DEPTH, layers)
     shake(stack)
     rng = np.random.default_rng(0)
     inputs = tf.constant(rng.normal(size=(BATCH, TIME, DEPTH)), tf.float32)
@@ -102,12 +135,12 @@ def test_stack_steps_as_it_runs(name: str, layers: int) -> None:
 
 
 def test_the_forget_gate_starts_open() -> None:
-    bias = CELLS["lstm"](DEPTH, UNITS).inputs.bias.numpy()
+    bias = CELLS["lstm"](DEPTH, UNITS).bias.numpy()
     np.testing.assert_array_equal(bias, [0] * UNITS + [1] * UNITS + [0] * 2 * UNITS)
 
 
 def test_dropout_is_for_training_only() -> None:
-    encoder = Encoder("gru", DEPTH, 2 * UNITS, layers=2, dropout=0.5)
+    encoder = Encoder(shape("gru", 2 * UNITS, 2), DEPTH)
     inputs, mask = tf.ones([BATCH, TIME, DEPTH]), tf.ones([BATCH, TIME], tf.bool)
     resting, _ = encoder(inputs, mask)
     np.testing.assert_array_equal(resting, encoder(inputs, mask, training=False)[0])
@@ -116,4 +149,4 @@ def test_dropout_is_for_training_only() -> None:
 
 def test_an_odd_number_of_units_is_refused() -> None:
     with pytest.raises(ValueError, match="shared by two directions: got the odd 7"):
-        Encoder("gru", DEPTH, 7, layers=1, dropout=0.0)
+        Encoder(shape("gru", 7), DEPTH)

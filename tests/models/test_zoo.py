@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import typing
-
 import pytest
 
-from models import zoo
-from models.attention import ATTENTIONS
+from models import attention, zoo
 from models.zoo import rnn
 
 
@@ -26,6 +23,7 @@ def test_a_file_without_a_family_is_not_loaded() -> None:
         zoo.load("__init__")
 
 
-def test_the_config_names_every_attention() -> None:
-    names = typing.get_args(typing.get_type_hints(rnn.Config)["attention"])
-    assert sorted(names) == sorted(ATTENTIONS)
+@pytest.mark.parametrize("name", attention.names())
+def test_a_model_takes_any_attention_by_name(name: str) -> None:
+    model = rnn.build(rnn.Config(units=12, embedding=5, attention=name), 17, 19)
+    assert type(model.decoder.attention) is attention.find(name)

@@ -104,6 +104,7 @@ def test_columns_of_a_labelled_file() -> None:
 
     assert evaluate.parse_columns("") == Columns()
     assert evaluate.parse_columns("source=word,target=2,references=3+x") == Columns("word", 2, (3, "x"))
+    assert evaluate.parse_columns("alignment=5") == Columns(alignment=5)
     for wrong in ("sorce=1", "source", "source=", "references=3+"):
         with pytest.raises(ValueError, match=r"--columns: .*expected source=N"):
             evaluate.parse_columns(wrong)

@@ -89,7 +89,7 @@ def test_options_of_a_source_are_checked_by_the_source(tmp_path: pathlib.Path) -
         ("a: [", "file", "is not YAML"),
         ("just words", "file", "holds no mapping"),
         ("name: a", "data", "is missing"),
-        ("{name: a, data: {source: {path: x}}}", "data.source.name", "allowed: cmudict, parallel_text"),
+        ("{name: a, data: {source: {path: x}}}", "data.source.name", "allowed: babi, cmudict, dates, "),
         ("{name: a, data: {source: cmudict, max_rows: 2020-01-01}}", "file", "JSON has not"),
     ],
 )

@@ -31,6 +31,14 @@ def test_text_and_numbers(client: Client) -> None:
     np.testing.assert_array_equal(outputs["score"], np.float32([3 / 4, 6 / 4]))
 
 
+def test_two_inputs_of_text(client: Client) -> None:
+    outputs = client.predict("pair", {"text": ["one", "deux"], "target": ["one", "two"]})
+    assert outputs["pieces"] == [["one", "one"], ["deux", "two"]]
+    np.testing.assert_array_equal(outputs["score"], np.float32([1, 0]))
+    with pytest.raises(ServingError, match=r"len\(\{text\}\) != len\(\{target,text\}\)|Missing .*target"):
+        client.predict("pair", {"text": ["one"]})
+
+
 def test_one_output_has_its_name(client: Client) -> None:
     outputs = client.predict("half", {"x": [3.0, np.float32(5)]})
     assert (list(outputs), outputs["y"].dtype, outputs["y"].tolist()) == (["y"], np.float32, [1.5, 2.5])

@@ -21,6 +21,16 @@ def test_row_form(server: Server) -> None:
     assert rows == [("eins", 0.75), ("?", 1.25)]
 
 
+def test_row_form_of_two_inputs(server: Server) -> None:
+    instances = [{"text": "one", "target": "eins"}, {"text": "two", "target": "two"}]
+    status, answer = server.predict({"signature_name": "pair", "instances": instances})
+    assert status == 200
+    assert [(row["score"], row["pieces"]) for row in answer["predictions"]] == [
+        (0.0, ["one", "eins"]),
+        (1.0, ["two"] * 2),
+    ]
+
+
 def test_columnar_form_ignores_extra_keys(server: Server) -> None:
     status, answer = server.predict({"inputs": {"text": ["one"], "more": 3}})
     assert status == 200

@@ -147,6 +147,9 @@ def export_tiny_model(path: Path, version: int) -> None:
         version = tf.fill(tf.shape(text), tiny.version)
         return {"text": tiny.words.lookup(text), "score": tf.cast(length, tf.float32) / 4.0, "version": version}
 
+    def pair(text: tf.Tensor, target: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"score": tf.cast(text == target, tf.float32), "pieces": tf.stack([text, target], axis=1)}
+
     def half(x: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"y": x / 2.0}
 
@@ -173,6 +176,7 @@ def export_tiny_model(path: Path, version: int) -> None:
 
     signatures = {
         "serving_default": signature(text, text=([None], tf.string)),
+        "pair": signature(pair, text=([None], tf.string), target=([None], tf.string)),
         "half": signature(half, x=([None], tf.float32)),
         "add": signature(add, a=([None], tf.float32), b=([None], tf.float32)),
         "pick": signature(pick, index=([None], tf.int32)),

@@ -1,0 +1,106 @@
+"""Attention quality of an exported model: right answers, scored piece by piece, held against gold alignments.
+
+    {"source": "ab", "references": ["B A"], "alignment": "1-0 0-1"}  (no alignment: "" or no such key)
+    -> Measured({"alignment_accuracy": 1.0, "alignment_error_rate": 0.0, "attention_entropy": 0.1, ...}, left_out=0)
+
+The first reference is said, not the model's own answer, so that models that answer differently can be compared.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from components import alignment, alignment_quality
+from models.contract import ALIGNMENT, REFERENCES, SOURCE
+from serving import signatures
+
+ACCURACY, ERROR_RATE = "alignment_accuracy", "alignment_error_rate"
+ENTROPY, COVERAGE = "attention_entropy", "attention_coverage"
+
+WITHOUT_GOLD_ROWS = 1000  # enough for the two means that need no gold
+BATCH = 64  # the logits of whole answers are large
+
+
+class Scorer(typing.Protocol):
+    """An exported model, here or on a server."""
+
+    def predict(self, signature: str, inputs: Mapping[str, Sequence[str]]) -> Mapping[str, typing.Any]:
+        """Run a signature on a batch."""
+
+
+class Measured(typing.NamedTuple):
+    """Metrics by name, and the gold alignments that could not be used."""
+
+    metrics: dict[str, float]
+    left_out: int
+
+    def sentences(self) -> tuple[str, ...]:
+        """What a reader of the metrics should know: nothing, or that rows are missing from them."""
+        if not self.left_out:
+            return ()
+        return (f"gold alignments left out: {self.left_out}, for the pieces do not spell the tokens that they name",)
+
+
+@dataclasses.dataclass
+class _Sums:
+    accuracy: np.ndarray  # see alignment_quality.accuracy_counts
+    error: np.ndarray  # see alignment_quality.error_counts
+    entropy: np.ndarray  # [nats, rows of attention]
+    coverage: np.ndarray  # [covered, source tokens]
+    left_out: int = 0
+
+
+def measure(model: Scorer, rows: Sequence[Mapping[str, typing.Any]]) -> Measured:
+    """Score the rows that have a gold alignment; where none has, the first ones, for entropy and coverage alone.
+
+    Of a model without attention (all weights zero): nothing.
+    """
+    chosen = [row for row in rows if row.get(ALIGNMENT)] or rows[:WITHOUT_GOLD_ROWS]
+    sums = _Sums(np.zeros(2), np.zeros(4), np.zeros(2), np.zeros(2))
+    for row, scored in zip(chosen, _scored(model, chosen), strict=True):
+        _add(sums, row, scored)
+    if not sums.entropy[1]:
+        return Measured({}, 0)
+    metrics = {}
+    if sums.accuracy[1]:
+        metrics[ACCURACY] = float(sums.accuracy[0] / sums.accuracy[1])
+        metrics[ERROR_RATE] = alignment_quality.error_rate(sums.error)
+    metrics[ENTROPY] = float(sums.entropy[0] / sums.entropy[1])
+    metrics[COVERAGE] = float(sums.coverage[0] / sums.coverage[1])
+    return Measured(metrics, sums.left_out)
+
+
+def _scored(model: Scorer, rows: Sequence[Mapping[str, typing.Any]]) -> Iterable[alignment.Alignment]:
+    for first in range(0, len(rows), BATCH):
+        batch = rows[first : first + BATCH]
+        inputs = {
+            signatures.TEXT: [row[SOURCE] for row in batch],
+            signatures.TARGET: [row[REFERENCES][0] for row in batch],
+        }
+        yield from alignment.read(model.predict(signatures.SCORE_TARGET, inputs))
+
+
+def _add(sums: _Sums, row: Mapping[str, typing.Any], scored: alignment.Alignment) -> None:
+    source = alignment_quality.tokens(scored.source_pieces)
+    looked = alignment_quality.by_source_token(scored.attention, source)  # [target pieces, source tokens and END]
+    nats, covered = alignment_quality.entropy(scored.attention), alignment_quality.coverage(looked)
+    sums.entropy += nats.sum(), len(nats)
+    sums.coverage += covered.sum(), len(covered)
+    if not row.get(ALIGNMENT):
+        return
+    target = alignment_quality.tokens(scored.target_pieces)
+    weights = alignment_quality.by_target_token(looked, target)
+    gold = alignment_quality.parse(row[ALIGNMENT])
+    sides = ((row[SOURCE], scored.source_pieces), (row[REFERENCES][0], scored.target_pieces))
+    lengths = tuple(alignment_quality.count_tokens(text, pieces) for text, pieces in sides)
+    named = tuple(max((link[side] for link in gold.possible), default=-1) for side in (0, 1))
+    if lengths != (weights.shape[1] - 1, weights.shape[0]) or named[0] >= lengths[0] or named[1] >= lengths[1]:
+        sums.left_out += 1
+        return
+    linked = alignment_quality.links(weights)
+    sums.accuracy += alignment_quality.accuracy_counts(linked, gold)
+    sums.error += alignment_quality.error_counts(linked, gold)

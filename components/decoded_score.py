@@ -1,0 +1,83 @@
+"""A metric of decoded validation rows, which can choose the best weights: the loss is not what a user sees.
+
+A validation row, ids of "K AE T" in and greedily decoded "K AH T" out, adds [1 edit, 3 tokens] to token_error_rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+import tensorflow_text
+
+from components import batches, metrics
+from models import decoding
+from models.contract import END, PAD, SOURCE_IDS, TARGET_IDS, Seq2Seq
+from serving.export import Decoding
+
+
+class DecodedScore:
+    """A Score of `components.training`.
+
+    It is near to what the Evaluator will say, at a small part of its time, and not the same: rows are decoded greedily,
+    whatever `decoding.beam_size` is, and are held against the one target that transformed rows have, as it comes back
+    from its pieces, where raw rows may have more references.
+    """
+
+    def __init__(
+        self,
+        name: metrics.Name,
+        token_unit: str,
+        model: Seq2Seq,
+        rows: Sequence[batches.Batch],
+        target_tokenizer: tensorflow_text.SentencepieceTokenizer,
+        settings: Decoding,
+    ) -> None:
+        """Args:
+        name: of the metric.
+        token_unit: see `metrics.find`.
+        model: the one that decodes, which takes over the weights of the one that is asked about.
+        rows: what is decoded.
+        target_tokenizer: pieces -> text.
+        settings: how long an answer may be.
+        """
+        self.name = str(name)
+        self.higher_is_better = metrics.find(name, token_unit).higher_is_better
+        self._token_unit = token_unit
+        self._model = model
+        self._rows = rows
+        self._target_tokenizer = target_tokenizer
+        self._references = [self._text(batch[TARGET_IDS]) for batch in rows]
+
+        @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)], autograph=False)
+        def decode(source_ids: tf.Tensor) -> tf.Tensor:
+            """int32 [batch, source] -> the best answer, int32 [batch, target]."""
+            memory = model.encode(source_ids)
+            lengths = tf.math.count_nonzero(source_ids != PAD, axis=-1, dtype=tf.float32)
+            found = decoding.greedy(
+                lambda tokens, state: model.step(tokens, state, memory),
+                model.start(memory),
+                batch_size=tf.shape(source_ids)[0],
+                max_length=tf.cast(lengths * settings.max_length_ratio, tf.int32) + settings.max_length_offset,
+            )
+            return found.tokens[:, 0]
+
+        self._decode = decode
+
+    def __call__(self, model: Seq2Seq) -> float:
+        """The score of the weights that the model has now."""
+        if model is not self._model:
+            self._model.set_weights(model.get_weights())
+        predictions = [self._text(self._decode(batch[SOURCE_IDS])) for batch in self._rows]
+        rows = (
+            ([reference], prediction)
+            for batch in zip(self._references, predictions, strict=True)
+            for reference, prediction in zip(*batch, strict=True)
+        )
+        return metrics.evaluate([self.name], rows, self._token_unit)[self.name]
+
+    def _text(self, ids: tf.Tensor) -> list[str]:
+        """int32 [batch, target] -> a text a row."""
+        ids = tf.convert_to_tensor(ids)
+        pieces = tf.ragged.boolean_mask(ids, (ids != PAD) & (ids != END))
+        return [text.decode() for text in self._target_tokenizer.detokenize(pieces).numpy()]

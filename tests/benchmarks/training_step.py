@@ -1,0 +1,132 @@
+"""A training step of the RNN with attention against plain PyTorch's: `python -m tests.benchmarks.training_step`.
+
+Forward, backward, clipping and Adam; each side in a process of its own, on the same processors, taking turns round by
+round, so that what the machine does besides falls on all alike. See README.md beside this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tests.benchmarks import machine
+from tests.benchmarks.worker import Size, Worker
+
+OURS = {"Fovea": {"jit_compile": False}, "Fovea, jit_compile": {"jit_compile": True}}
+PLAIN = "PyTorch"
+THEIRS = {PLAIN: {}, "PyTorch, fused Adam": {"fused": True}}
+
+MISSING = """{interpreter} has no PyTorch, which is no dependency of this project. In an environment of its own:
+  python3 -m venv DIR && DIR/bin/pip install torch    (its CPU build is enough)
+  python -m tests.benchmarks.training_step --torch-python DIR/bin/python"""
+
+
+def main() -> None:
+    """Measure and print."""
+    options = _arguments()
+    if subprocess.run([options.torch_python, "-c", "import torch"], capture_output=True, check=False).returncode:
+        print(MISSING.format(interpreter=options.torch_python), file=sys.stderr)
+        sys.exit(2)
+    machine.keep_to(options.threads)
+    size = Size(dropout=options.dropout, label_smoothing=options.label_smoothing, threads=options.threads)
+    report = measure(size, options.torch_python, options.rounds, options.steps)
+    print(json.dumps(report, indent=2) if options.json else text(report))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, prog="python -m tests.benchmarks.training_step")
+    parser.add_argument("--torch-python", default=sys.executable, help="an interpreter that has PyTorch")
+    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--steps", type=int, default=8, help="of each side in a round")
+    parser.add_argument("--threads", type=int, default=Size.threads)
+    parser.add_argument("--dropout", type=float, default=Size.dropout)
+    parser.add_argument("--label-smoothing", type=float, default=Size.label_smoothing)
+    parser.add_argument("--json", action="store_true")
+    return parser.parse_args()
+
+
+def measure(size: Size, torch_python: str, rounds: int, steps: int) -> dict[str, Any]:
+    """{"size": ..., "sides": {name: {"framework", "milliseconds", "target_tokens_per_s", "against": ...}}, ...}."""
+    with contextlib.ExitStack() as ended:
+        workers: dict[str, Worker] = {}
+        for sides, interpreter, module in (
+            (OURS, sys.executable, "tests.benchmarks.fovea_side"),
+            (THEIRS, torch_python, "tests.benchmarks.torch_side"),
+        ):
+            for name, options in sides.items():
+                workers[name] = Worker(interpreter, module, size, options)
+                ended.callback(workers[name].close)
+        _require_same_size({name: worker.facts["parameters"] for name, worker in workers.items()})
+        others = machine.Others()
+        seconds: dict[str, list[float]] = {name: [] for name in workers}
+        losses = {}
+        for _ in range(rounds):
+            for name, worker in workers.items():
+                done = worker.run(steps)
+                others.own(done["cpu_seconds"])
+                seconds[name].append(done["seconds"] / steps)
+                losses[name] = done["loss"]
+        return {
+            "machine": machine.name(),
+            "size": dataclasses.asdict(size),
+            "rounds": rounds,
+            "steps_a_round": steps,
+            "warning": others.warning(),
+            "sides": {
+                name: {**worker.facts, "loss": losses[name], **_figures(name, seconds, size)}
+                for name, worker in workers.items()
+            },
+        }
+
+
+def _require_same_size(parameters: Mapping[str, int]) -> None:
+    if len(set(parameters.values())) > 1:
+        raise RuntimeError(f"the sides must have as many parameters as each other, got {parameters}")
+
+
+def _figures(name: str, seconds: Mapping[str, Sequence[float]], size: Size) -> dict[str, Any]:
+    """Of a side: medians over the rounds, and its speed over that of each other side in the same round."""
+    median_s = statistics.median(seconds[name])
+    return {
+        "milliseconds": 1000 * median_s,
+        "target_tokens_per_s": size.target_tokens / median_s,
+        "against": {
+            other: _spread([theirs / ours for ours, theirs in zip(seconds[name], seconds[other], strict=True)])
+            for other in THEIRS
+        },
+    }
+
+
+def _spread(ratios: Sequence[float]) -> dict[str, float]:
+    return {"median": statistics.median(ratios), "lowest": min(ratios), "highest": max(ratios)}
+
+
+def text(report: Mapping[str, Any]) -> str:
+    """The table that a person reads."""
+    size = Size(**report["size"])
+    lines = [
+        f"{report['machine']}; {size.threads} threads; GRU {size.units}, embedding {size.embedding}, vocabulary "
+        f"{size.vocabulary}, batch {size.batch} x {size.length}, dropout {size.dropout}, label smoothing "
+        f"{size.label_smoothing}; median of {report['rounds']} rounds of {report['steps_a_round']} steps",
+        f"{'':20} {'ms a step':>9} {'target tokens/s':>15}   " + "   ".join(f"x {name:22}" for name in THEIRS),
+    ]
+    for name, side in report["sides"].items():
+        ratios = "   ".join(
+            "{median:4.2f} ({lowest:4.2f} to {highest:4.2f})  ".format(**side["against"][other]) for other in THEIRS
+        )
+        lines.append(f"{name:20} {side['milliseconds']:9.0f} {side['target_tokens_per_s']:15,.0f}   {ratios}")
+    frameworks = sorted({side["framework"] for side in report["sides"].values()}, reverse=True)
+    parameters = report["sides"][PLAIN]["parameters"]
+    lines.append(f"{'; '.join(frameworks)}; {parameters:,} parameters on each side")
+    return "\n".join([*lines, *filter(None, [report["warning"]])])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""The signatures of an export hold together: what one says of an answer, another says of the same answer."""
+
+from __future__ import annotations
+
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components import tokenizer
+from models import zoo
+from serving import export, signatures, warmup
+from serving.card import Card
+from serving.local import LocalModel
+from serving.saved_model import SavedModel, Threads
+
+TEXTS = ["ab", "fovea", "e"]
+TARGETS = ["A B", "F OW V IY AH", "AH"]
+
+
+class SourceIds(tf.Module):
+    """text [n] -> ids [n, source], as a Transform graph gives them."""
+
+    def __init__(self, tokenizers: tokenizer.Tokenizers) -> None:
+        super().__init__()
+        self._tokenizer = tokenizers.source(add_end=True)
+
+    def __call__(self, text: tf.Tensor) -> tf.RaggedTensor:
+        return tf.cast(self._tokenizer.tokenize(text), tf.int64)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    keras.utils.set_random_seed(1)
+    tokenizers = tokenizer.Tokenizers(
+        tokenizer.train(dict.fromkeys(TEXTS, 1), tokenizer.Pieces("char", 97)),
+        tokenizer.train({word: 1 for text in TARGETS for word in text.split()}, tokenizer.Pieces("word", 97)),
+    )
+    family = zoo.load("rnn")
+    model = family.build(family.Config(units=22, embedding=13), tokenizers.source_size, tokenizers.target_size)
+    served = export.ServedModel(
+        model,
+        SourceIds(tokenizers),
+        tokenizers.source_model,
+        tokenizers.target_model,
+        export.Decoding(beam_size=3, length_penalty=0.7),
+    )
+    saved = tmp_path_factory.mktemp("export") / "1"
+    export.save(served, saved, Card("tiny", "1", "word"), TEXTS)
+    return saved
+
+
+@pytest.fixture(scope="module")
+def model(path: pathlib.Path) -> LocalModel:
+    return LocalModel(path)
+
+
+def score(model: LocalModel, texts: list[str], targets: list[str]) -> dict[str, np.ndarray]:
+    return model.predict("score", {"text": texts, "target": targets})
+
+
+def test_a_given_answer_has_the_score_that_the_search_gives_it(model: LocalModel) -> None:
+    found = model.predict("n_best", {"text": TEXTS})
+    for answers, scores in zip(found["text"].T, found["score"].T, strict=True):
+        np.testing.assert_allclose(score(model, TEXTS, answers.tolist())["score"], scores, rtol=1e-4)
+
+
+def test_the_attention_of_a_given_answer_is_that_of_the_same_answer_found(model: LocalModel) -> None:
+    found = model.predict("align", {"text": TEXTS})
+    given = score(model, TEXTS, found["text"].tolist())
+    assert set(given) == {"score", "source_pieces", "target_pieces", "attention"}
+    length = given["target_pieces"].shape[1]  # a search leaves room for the longest answer that it may find
+    assert given["target_pieces"].tolist() == found["target_pieces"][:, :length].tolist()
+    assert given["source_pieces"].tolist() == found["source_pieces"].tolist()
+    np.testing.assert_allclose(given["attention"], found["attention"][:, :length], atol=1e-6)
+
+
+def test_pieces_of_a_given_answer_end_and_attention_is_over_the_source(model: LocalModel) -> None:
+    given = score(model, TEXTS, TARGETS)
+    assert given["target_pieces"][0].tolist() == ["▁A", "▁B", "</s>", "", "", ""]
+    assert given["source_pieces"][0].tolist() == ["a", "b", "</s>", "", "", ""]
+    sums = given["attention"].sum(axis=2)
+    np.testing.assert_allclose(sums, given["target_pieces"] != "", atol=1e-5)
+    assert not given["attention"][0][:, 3:].any()
+
+
+def test_a_score_does_not_depend_on_the_batch(model: LocalModel) -> None:
+    together = score(model, TEXTS, TARGETS)["score"]
+    alone = [score(model, [text], [target])["score"][0] for text, target in zip(TEXTS, TARGETS, strict=True)]
+    np.testing.assert_allclose(alone, together, rtol=1e-4)
+
+
+def test_no_rows_and_empty_texts(model: LocalModel) -> None:
+    nothing = score(model, [], [])
+    assert nothing["score"].shape == (0,) and len(nothing["attention"]) == 0
+    empty = score(model, [""], [""])
+    assert empty["target_pieces"].tolist() == [["</s>"]] and np.isfinite(empty["score"]).all()
+
+
+def test_as_many_answers_as_texts(model: LocalModel) -> None:
+    with pytest.raises(tf.errors.InvalidArgumentError, match="text and target must have the same number of rows"):
+        score(model, TEXTS, TARGETS[:2])
+
+
+def test_a_server_warms_up_with_every_signature_that_takes_strings(path: pathlib.Path) -> None:
+    records = list(tf.data.TFRecordDataset(str(path / warmup.REQUESTS)).as_numpy_iterator())
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    requests = [prediction_log_pb2.PredictionLog.FromString(record).predict_log.request for record in records]
+    assert {request.model_spec.signature_name: set(request.inputs) for request in requests} == {
+        signatures.SERVING_DEFAULT: {"text"},
+        signatures.N_BEST: {"text"},
+        signatures.ALIGN: {"text"},
+        signatures.SCORE_TARGET: {"text", "target"},
+    }
+    warmup.warm_up(SavedModel(str(path), ["serve"], Threads()), str(path))
+
+
+def test_a_model_says_what_it_can_be_asked(model: LocalModel) -> None:
+    assert model.signatures == {"serving_default", "n_best", "align", "score", "examples"}
