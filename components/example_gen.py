@@ -64,14 +64,35 @@ def open_source(config: Config) -> tuple[sources.Source, Any]:
 
 
 def find_inputs(config: Config) -> tuple[sources.Input, ...]:
-    """What there is to read. Splits are given for all of it or for none of it."""
+    """What there is to read. Splits are given for all of it or for none of it; validation may be cut from train."""
     source, options = open_source(config)
     found = source.inputs(options)
     given = {item.split for item in found}
-    if given != {None} and given != set(SPLITS):
+    if given not in ({None}, {"train", "test"}, set(SPLITS)):
         have = ", ".join(sorted(str(split) for split in given))
-        raise sources.SourceError(f"given splits must be all of {', '.join(SPLITS)}, or none; there are: {have}")
+        raise sources.SourceError(
+            f"given splits must be all of {', '.join(SPLITS)}, or train and test, or none; there are: {have}"
+        )
     return found
+
+
+class Splitter:
+    """The split of a row: the given one, or by the row's digest; where no validation is given, a part of train.
+
+    With Fractions(train=0.8, validation=0.1, test=0.1) and only train and test given, a ninth of train is validation.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._fractions = dataclasses.asdict(config.splits)
+        self._given = {item.split for item in find_inputs(config)}
+        of_train = config.splits.train + config.splits.validation
+        self._of_train = {name: self._fractions[name] / of_train for name in ("train", "validation")}
+
+    def __call__(self, row: rows.Row) -> str:
+        """One of SPLITS."""
+        if row.split == "train" and "validation" not in self._given:
+            return rows.split_of(row.source, self._of_train)
+        return row.split or rows.split_of(row.source, self._fractions)
 
 
 def read_rows(config: Config, item: sources.Input) -> Iterator[rows.Row | rows.Rejected]:

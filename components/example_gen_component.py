@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import operator
 import os
@@ -25,7 +24,7 @@ from tfx.types.channel import Channel
 from tfx.utils import proto_utils
 
 from components import rows, settings
-from components.example_gen import GOOD, REJECTED, Config, find_inputs, read_rows, require_sound
+from components.example_gen import GOOD, REJECTED, Config, Splitter, find_inputs, read_rows, require_sound
 from models.contract import SPLITS
 
 REJECTED_FILE = "rejected.jsonl"
@@ -46,7 +45,7 @@ class _Read(beam.DoFn):
 
     def process(self, item: Any) -> Iterator[Any]:
         config = settings.from_json(Config, self._config)
-        fractions = dataclasses.asdict(config.splits)
+        splitter = Splitter(config)
         good = 0
         kept: list[tuple[str, rows.Row]] = []  # the first of the subset so far, and as many that may not be in it
         for row in read_rows(config, item):
@@ -55,19 +54,18 @@ class _Read(beam.DoFn):
                 continue
             good += 1
             if config.max_rows is None:
-                yield _element(rows.rank(row), row, fractions)
+                yield _element(rows.rank(row), row, splitter)
             else:
                 kept.append((rows.rank(row), row))
                 if len(kept) > 2 * config.max_rows:
                     kept = sorted(kept, key=operator.itemgetter(0))[: config.max_rows]
         for rank, row in sorted(kept, key=operator.itemgetter(0))[: config.max_rows]:
-            yield _element(rank, row, fractions)
+            yield _element(rank, row, splitter)
         yield beam.pvalue.TaggedOutput(GOOD, good)
 
 
-def _element(rank: str, row: rows.Row, fractions: dict[str, float]) -> tuple[str, str, bytes]:
-    split = row.split or rows.split_of(row.source, fractions)
-    return rank, split, rows.to_example(row).SerializeToString(deterministic=True)
+def _element(rank: str, row: rows.Row, splitter: Splitter) -> tuple[str, str, bytes]:
+    return rank, splitter(row), rows.to_example(row).SerializeToString(deterministic=True)
 
 
 def _subset(good: beam.PCollection, size: int) -> beam.PCollection:

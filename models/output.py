@@ -14,15 +14,14 @@ class TiedLogits(keras.layers.Layer):
     """The vocabulary's own embeddings as the output projection (Press 2017): logits = E vector + b, in float32."""
 
     def __init__(self, embedding: keras.layers.Embedding, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(dtype="float32", **kwargs)
         self.table = embedding
         self.bias = self.add_weight(shape=(embedding.input_dim,), initializer="zeros", name="bias")
         self.built = True
 
     def call(self, vector: tf.Tensor) -> tf.Tensor:
         """[batch, target, depth of the embedding] -> float32 [batch, target, vocabulary]."""
-        kernel = tf.transpose(tf.convert_to_tensor(self.table.embeddings))
-        return tf.cast(multiply(vector, tf.cast(kernel, vector.dtype)), tf.float32) + self.bias
+        return multiply(vector, tf.transpose(tf.convert_to_tensor(self.table.embeddings))) + self.bias
 
 
 class Pointer(keras.layers.Layer):
@@ -34,7 +33,7 @@ class Pointer(keras.layers.Layer):
 
     def __init__(self, depth: int, **kwargs: Any) -> None:
         """`depth` is that of context, state and input together."""
-        super().__init__(**kwargs)
+        super().__init__(dtype="float32", **kwargs)
         self.gate = Dense(depth, 1, dtype="float32", name="gate")
         self.built = True
 
@@ -47,7 +46,7 @@ class Pointer(keras.layers.Layer):
             weights: of the attention, float32 [batch, target, source].
             source_ids: int32 [batch, source].
         """
-        generate = self.gate(tf.cast(features, tf.float32))  # [batch, target, 1], before the sigmoid
+        generate = self.gate(features)  # [batch, target, 1], before the sigmoid
         from_vocabulary = tf.math.log_sigmoid(generate) + tf.nn.log_softmax(logits)
         copied = tf.math.log(tf.maximum(_by_piece(weights, source_ids, logits.shape[-1]), 1e-20))
         from_source = tf.math.log_sigmoid(-generate) + copied

@@ -63,7 +63,7 @@ class Cell(keras.layers.Layer, abc.ABC):
     def project(self, inputs: tf.Tensor) -> tf.Tensor:
         """The part of the gates that does not depend on the state: [..., depth] -> [..., gates * units]."""
         projected = self.inputs(inputs)
-        return (self.input_norm(projected) if self.input_norm else projected) + self.bias
+        return (self.input_norm(projected) if self.input_norm else projected) + tf.cast(self.bias, self.compute_dtype)
 
     def zeros(self, rows: tf.Tensor) -> State:
         """The state before the first step, leaves [rows, units]."""

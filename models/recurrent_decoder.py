@@ -46,7 +46,7 @@ class Decoder(keras.layers.Layer, abc.ABC):
     """A stack of cells, attention, and the attentional vector of `depth`."""
 
     def __init__(self, shape: Layers, attention: Attention, embedding: int, depth: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # the state of an attention stays float32
         self.depth = depth
         self.attention = attention
         self.bottom = shape.cells(embedding, shape.units, 1)[0]

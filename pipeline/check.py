@@ -10,6 +10,7 @@ import rich.console
 from rich.markup import escape
 
 from components import example_gen, rows, sources
+from models.contract import SPLITS
 from pipeline.config import Config
 
 SAMPLED_ROWS = 1000  # of each input
@@ -43,15 +44,14 @@ def check(config: Config) -> Report:
                 rejected.append(row)
             else:
                 good.append(row)
-    fractions = dataclasses.asdict(config.data.splits)
-    splits = collections.Counter(row.split or rows.split_of(row.source, fractions) for row in good)
+    splits = collections.Counter(map(example_gen.Splitter(config.data), good))
     examples = [{"source": row.source, "target": row.references[0]} for row in good[:3]]
     return Report(
         name=config.name,
         inputs=[item.name for item in inputs],
         sampled=len(good) + len(rejected),
         rejected=rejected[:SHOWN],
-        splits={name: splits[name] for name in fractions},
+        splits={name: splits[name] for name in SPLITS},
         examples=examples,
         problems=_problems(config, good, rejected),
     )

@@ -193,10 +193,21 @@ def test_rejected_rows_are_held_against_all_rows_and_not_against_a_subset(tmp_pa
 
 def test_splits_are_given_for_all_rows_or_for_none(tmp_path):
     path = write(tmp_path, "1.tsv", pairs(3))
-    config = Config({"name": "parallel_text", "path": {"train": path, "test": path}})
+    config = Config({"name": "parallel_text", "path": {"validation": path, "test": path}})
     with pytest.raises(sources.SourceError) as error:
         find_inputs(config)
-    assert str(error.value) == "given splits must be all of train, validation, test, or none; there are: test, train"
+    assert str(error.value) == (
+        "given splits must be all of train, validation, test, or train and test, or none; there are: test, validation"
+    )
+
+
+def test_validation_is_cut_from_train_where_it_is_not_given(tmp_path):
+    train, test = write(tmp_path, "train.tsv", pairs(400)), write(tmp_path, "test.tsv", pairs(30))
+    rows, _ = run(tmp_path, source={"name": "parallel_text", "path": {"train": train, "test": test}})
+    counts = {split: len(part) for split, part in rows.items()}
+    assert counts["test"] == 30
+    assert counts["train"] + counts["validation"] == 400
+    assert 25 < counts["validation"] < 65  # a ninth of 400 is 44
 
 
 @pytest.mark.parametrize(
