@@ -109,11 +109,14 @@ class Attention(keras.layers.Layer, abc.ABC):
     def call(self, query: tf.Tensor, keys: Keys, state: Nest = (), training: bool = False) -> Attended:
         """[batch, query, depth] -> Attended; `state` as `begin` or the query before gave it."""
 
-    def loss(self, attended: Attended, log_likelihood: tf.Tensor, real: tf.Tensor) -> tf.Tensor:
+    def loss(
+        self, weights: tf.Tensor, log_choice: tf.Tensor | None, log_likelihood: tf.Tensor, real: tf.Tensor
+    ) -> tf.Tensor:
         """What training adds to the cross-entropy for the mechanism's sake, summed over the pieces: float32 [].
 
         Args:
-            attended: weights and log_choice of a whole target, [batch, target, ...].
+            weights: of all steps, float32 [batch, target, source].
+            log_choice: as in Attended, float32 [batch, target].
             log_likelihood: of the right pieces, float32 [batch, target].
             real: bool [batch, target], False where the target is padding.
         """

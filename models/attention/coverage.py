@@ -51,7 +51,9 @@ class Coverage(Attention):
         weights = masked_softmax(self.energy(hidden)[..., 0], query_mask(keys.mask))
         return Attended(mix(weights, keys.values), weights, state + weights)
 
-    def loss(self, attended: Attended, log_likelihood: tf.Tensor, real: tf.Tensor) -> tf.Tensor:
-        before = tf.cumsum(attended.weights, axis=1, exclusive=True)
-        twice = tf.reduce_sum(tf.minimum(attended.weights, before), axis=-1)  # See 2017, eq. 12
+    def loss(
+        self, weights: tf.Tensor, log_choice: tf.Tensor | None, log_likelihood: tf.Tensor, real: tf.Tensor
+    ) -> tf.Tensor:
+        before = tf.cumsum(weights, axis=1, exclusive=True)
+        twice = tf.reduce_sum(tf.minimum(weights, before), axis=-1)  # See 2017, eq. 12
         return self.config.loss_weight * tf.reduce_sum(tf.where(real, twice, 0.0))

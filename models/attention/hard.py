@@ -73,7 +73,9 @@ class Hard(Attention):
         chance = tf.reduce_sum(drawn * weights, axis=-1)  # 0 where there is nothing to draw
         return Attended(context, weights, state, tf.math.log(tf.where(soft | (chance == 0.0), 1.0, chance)))
 
-    def loss(self, attended: Attended, log_likelihood: tf.Tensor, real: tf.Tensor) -> tf.Tensor:
+    def loss(
+        self, weights: tf.Tensor, log_choice: tf.Tensor | None, log_likelihood: tf.Tensor, real: tf.Tensor
+    ) -> tf.Tensor:
         """Xu 2015, section 4.1: lambda_r (log p - b) log s + lambda_e H(s), to be made large, so with a minus sign.
 
         The paper rewards every position of a sentence with the log-likelihood of all of it, which is right whatever a
@@ -81,9 +83,9 @@ class Hard(Attention):
         a context only goes into the prediction of its piece (attend after, no input feeding), and far less noise.
         """
         reward = tf.stop_gradient(log_likelihood) - self.baseline
-        likely = tf.maximum(attended.weights, _TINY)
-        entropy = -tf.reduce_sum(attended.weights * tf.math.log(likely), axis=-1)
-        gained = self.config.reinforce_weight * reward * attended.log_choice + self.config.entropy_weight * entropy
+        likely = tf.maximum(weights, _TINY)
+        entropy = -tf.reduce_sum(weights * tf.math.log(likely), axis=-1)
+        gained = self.config.reinforce_weight * reward * log_choice + self.config.entropy_weight * entropy
         loss = -tf.reduce_sum(tf.where(real, gained, 0.0))
         seen = tf.reduce_sum(tf.where(real, tf.stop_gradient(log_likelihood), 0.0))
         mean = tf.math.divide_no_nan(seen, tf.reduce_sum(tf.cast(real, tf.float32)))

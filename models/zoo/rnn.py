@@ -16,7 +16,7 @@ import tensorflow as tf
 from annotated_types import Ge, Gt, Lt, MultipleOf
 
 from models import attention, losses
-from models.attention import Attended, Keys
+from models.attention import Attention, Keys
 from models.contract import DECODER_IDS, PAD, SOURCE_IDS, Decoded, Seq2Seq, Step
 from models.layers import Dense, Dropout
 from models.output import Pointer, TiedLogits
@@ -146,10 +146,9 @@ class RecurrentSeq2Seq(Seq2Seq):
         return Decoded(logits, said.attended.weights, said.attended.log_choice)
 
     def auxiliary_loss(self, decoded: Decoded, target_ids: tf.Tensor) -> tf.Tensor:
-        attended = Attended(tf.zeros([]), decoded.attention, (), decoded.log_choice)
         likelihood = losses.log_likelihood(target_ids, decoded.logits)
-        loss: tf.Tensor = self.decoder.attention.loss(attended, likelihood, target_ids != PAD)
-        return loss
+        mechanism: Attention = self.decoder.attention
+        return mechanism.loss(decoded.attention, decoded.log_choice, likelihood, target_ids != PAD)
 
     def _logits(self, embedded: tf.Tensor, said: Said, memory: Memory, training: bool) -> tf.Tensor:
         logits = self.output_logits(self.dropout(said.vector, training=training))

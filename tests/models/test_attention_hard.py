@@ -100,7 +100,7 @@ def test_the_gradient_of_reinforce_is_that_of_the_expectation() -> None:
         keys = prepare(layer, keys.values, MASK)
         answer = layer(query, keys, layer.begin(keys, DRAWS), training=True)
         reward = tf.linalg.matvec(answer.context[..., :SOURCE], REWARDS)
-        loss = layer.loss(answer, reward, tf.ones([1, DRAWS], tf.bool)) / DRAWS
+        loss = layer.loss(answer.weights, answer.log_choice, reward, tf.ones([1, DRAWS], tf.bool)) / DRAWS
         exact = -2.0 * tf.reduce_sum(answer.weights[0, 0] * REWARDS)
     for sampled, true in zip(tape.gradient(loss, weights), tape.gradient(exact, weights), strict=True):
         size = np.abs(true).max()
@@ -125,7 +125,7 @@ def test_a_row_without_keys_has_nothing_to_draw() -> None:
     query, values, mask = arrays("hard")
     with tf.GradientTape() as tape:
         answer = ask(layer, query, values, np.stack([mask[0], np.zeros(SOURCE, bool)]), training=True)
-        loss = layer.loss(answer, tf.fill([2, 3], -1.0), tf.ones([2, 3], tf.bool))
+        loss = layer.loss(answer.weights, answer.log_choice, tf.fill([2, 3], -1.0), tf.ones([2, 3], tf.bool))
     assert not answer.context[1].numpy().any() and not answer.log_choice[1].numpy().any()
     assert answer.log_choice[0].numpy().all()
     for gradient in tape.gradient(loss, layer.trainable_variables):
@@ -140,7 +140,7 @@ def test_the_loss_is_that_of_the_paper_and_padding_does_not_count() -> None:
         np.log(np.array([[0.5, 0.3, 0.8]], np.float32)),
         np.array([[-1.0, -4.0, -9.0]], np.float32),
     )
-    loss = layer.loss(Attended(np.zeros(0), weights, (), log_choice), log_likelihood, np.array([[True, True, False]]))
+    loss = layer.loss(weights, log_choice, log_likelihood, np.array([[True, True, False]]))
     expected = 0.0
     for t in range(2):
         entropy = -sum(p * np.log(p) for p in weights[0, t] if p)
@@ -154,7 +154,7 @@ def test_the_entropy_has_a_finite_gradient_where_a_weight_is_zero() -> None:
     scores = tf.Variable([[[200.0, 0.0, -200.0]]])
     with tf.GradientTape() as tape:
         answer = Attended(tf.zeros(0), tf.nn.softmax(scores), (), tf.zeros([1, 1]))
-        loss = layer.loss(answer, tf.zeros([1, 1]), tf.ones([1, 1], tf.bool))
+        loss = layer.loss(answer.weights, answer.log_choice, tf.zeros([1, 1]), tf.ones([1, 1], tf.bool))
     assert np.isfinite(tape.gradient(loss, scores)).all()
 
 

@@ -221,6 +221,6 @@ def test_coverage_costs_what_is_looked_at_twice() -> None:
         for t in range(QUERY):
             expected += 2.0 * real[row, t] * sum(min(weights[row, t, j], covered[j]) for j in range(SOURCE))
             covered += weights[row, t]
-    loss = layer.loss(Attended(np.zeros(0), weights), np.zeros((BATCH, QUERY), np.float32), real)
+    loss = layer.loss(weights, None, np.zeros((BATCH, QUERY), np.float32), real)
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
     assert expected > 1
