@@ -1,10 +1,11 @@
 """Dates as people of many countries write them (CLDR's forms, through Babel), to be written in ISO 8601.
 
 "söndag 5 april 2026" -> Row("söndag 5 april 2026", ("2026-04-05",), "dates of Babel 2.18.0", 1, group="sv",
-                             alignment="7-8 7-9 9-5 10-5 ... 13-6 15-0 16-1 17-2 18-3")
+                             alignment="7-9 9-5 10-5 ... 13-6 18-3 17-2 16-1 15-0")
 
-Tokens are characters. A written digit is aligned with itself; both digits of a month with every character of its name;
-a zero that is not written with the characters of its field; the century of "26" with "26"; a hyphen with nothing.
+Tokens are characters. A written digit is aligned with itself, both digits of a month with every character of its name.
+What is not in the text is aligned with nothing: a hyphen, the zero before a lone digit, the century of "26". In a
+century or two the first digit of a year can be told by the second: where alignments matter, `years` should span more.
 
 The answer is a function of the text. Three kinds of forms are left out, since their texts may mean two dates:
 
@@ -215,8 +216,8 @@ def _row(form: Form, date: datetime.date, item: Input, line: int) -> Row:
         field = range(len(source), len(source) + len(text))
         source += text
         places = _PLACES.get(part.kind, ())
-        # Digits stand at the end of their places: "5" of "05", "26" of "2026"; what is not written, or a name, is in
-        # the field as a whole.
-        digits = dict(zip(reversed(places), reversed(field), strict=False)) if text.isdecimal() else {}
-        links += [f"{at}-{place}" for place in places for at in ([digits[place]] if place in digits else field)]
+        if text.isdecimal():  # digits stand at the end of their places: "5" of "05", "26" of "2026"
+            links += [f"{at}-{place}" for place, at in zip(reversed(places), reversed(field), strict=False)]
+        else:
+            links += [f"{at}-{place}" for place in places for at in field]
     return Row(source, (date.isoformat(),), item.name, line, item.split, form.locale, " ".join(links))
