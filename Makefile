@@ -3,7 +3,7 @@
 BIN := .venv/bin
 EXPORT := -q --frozen --format requirements-txt --no-annotate --no-header
 
-.PHONY: help setup run test check lock ui clean
+.PHONY: help setup run test bench check lock ui clean
 
 help: ## Say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -18,6 +18,10 @@ run: setup ## Learn English pronunciation, from the dictionary to a served model
 
 test: setup ## Run all tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -q tests
+
+bench: setup ## Time a training step against PyTorch's, and an epoch against the bare step (tests/benchmarks/README.md)
+	@$(BIN)/python -m tests.benchmarks.training_step
+	@$(BIN)/python -m tests.benchmarks.epoch
 
 check: setup ## Lint, format and types, as CI and pre-commit do
 	@$(BIN)/ruff check .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import typing
+import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -73,4 +74,7 @@ def png(source: Sequence[str], target: Sequence[str], attention: np.ndarray, pat
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     figure.colorbar(image, ax=axes, label="attention", shrink=0.8)
-    figure.savefig(path)
+    with warnings.catch_warnings():
+        # A letter that no font of the machine has is drawn as a box, and says so for every letter.
+        warnings.filterwarnings("ignore", r"Glyph \d+", UserWarning)
+        figure.savefig(path)

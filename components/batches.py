@@ -23,6 +23,8 @@ import tensorflow as tf
 
 from models.contract import DECODER_IDS, PAD, SOURCE_IDS, START, TARGET_IDS
 
+Positive = annotated_types.Gt(0)
+
 PARSED_AT_ONCE = 4096
 RAGGED = "$ragged_values"  # what Transform adds to the name of a ragged feature
 
@@ -42,9 +44,9 @@ class Config:
 
     __pydantic_config__: typing.ClassVar[dict[str, str]] = {"extra": "forbid"}
 
-    tokens: typing.Annotated[int, annotated_types.Gt(0)] = 2048
-    boundaries: tuple[typing.Annotated[int, annotated_types.Gt(0)], ...] = (6, 8, 10, 12, 16, 24, 32, 48, 64, 96, 128)
-    pool_rows: typing.Annotated[int, annotated_types.Gt(0)] = 500_000
+    tokens: typing.Annotated[int, Positive] = 2048
+    boundaries: tuple[typing.Annotated[int, Positive], ...] = (6, 8, 10, 12, 14, 16, 20, 24, 32, 48, 64, 96, 128)
+    pool_rows: typing.Annotated[int, Positive] = 500_000
 
     def __post_init__(self) -> None:
         if list(self.boundaries) != sorted(set(self.boundaries)):

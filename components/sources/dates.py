@@ -1,9 +1,9 @@
 """Dates as people of many countries write them (CLDR's forms, through Babel), to be written in ISO 8601.
 
 "söndag 5 april 2026" -> Row("söndag 5 april 2026", ("2026-04-05",), "dates of Babel 2.18.0", 1, group="sv",
-                             alignment="7-9 9-5 10-5 ... 13-6 18-3 17-2 16-1 15-0")
+                             alignment="7-9 9?5 10?5 ... 13-6 18-3 17-2 16-1 15-0")
 
-Tokens are characters. A written digit is aligned with itself, both digits of a month with every character of its name.
+Tokens are characters. A written digit is aligned with itself, both digits of a month with any character of its name.
 What is not in the text is aligned with nothing: a hyphen, the zero before a lone digit, the century of "26". In a
 century or two the first digit of a year can be told by the second: where alignments matter, `years` should span more.
 
@@ -219,5 +219,5 @@ def _row(form: Form, date: datetime.date, item: Input, line: int) -> Row:
         if text.isdecimal():  # digits stand at the end of their places: "5" of "05", "26" of "2026"
             links += [f"{at}-{place}" for place, at in zip(reversed(places), reversed(field), strict=False)]
         else:
-            links += [f"{at}-{place}" for place in places for at in field]
+            links += [f"{at}?{place}" for place in places for at in field]
     return Row(source, (date.isoformat(),), item.name, line, item.split, form.locale, " ".join(links))

@@ -23,7 +23,7 @@ WARM_UP_STEPS = 3
 class Size:
     """What both sides build; the defaults are the case that the project holds itself against.
 
-    Dropout and label smoothing are off, as in the plainest loop over batches: with them both sides do more.
+    Dropout and label smoothing are off, as in the plainest loop over batches.
     """
 
     units: int = 256

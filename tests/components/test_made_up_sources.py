@@ -2,6 +2,7 @@
 
 import datetime
 import itertools
+import re
 
 import babel.dates
 import pytest
@@ -26,7 +27,7 @@ def links(row):
     """The source positions of each target position, {0: {3}, ...}."""
     found = {}
     for link in row.alignment.split():
-        source, target = map(int, link.split("-"))
+        source, target = map(int, re.split("[-?]", link))
         found.setdefault(target, set()).add(source)
     return found
 
@@ -113,7 +114,7 @@ def test_what_each_character_of_a_date_comes_from(locale, pattern, date, text, a
 def test_the_places_of_a_date_are_places_and_not_letters():
     """4/4/2044 has many a 4; each is aligned with its own."""
     assert links(one("en_US", "yMd", "2044-04-04")) == {
-        0: {4}, 1: {5}, 2: {6}, 3: {7}, 5: {0}, 6: {0}, 8: {2}, 9: {2},
+        0: {4}, 1: {5}, 2: {6}, 3: {7}, 6: {0}, 9: {2},
     }  # fmt: skip
 
 
@@ -129,7 +130,7 @@ def test_dates_are_written_as_babel_writes_them():
         known = {**locale.date_formats, **locale.datetime_skeletons}
         patterns = [known[name] for name in config.formats if name in known]
         assert row.source in {babel.dates.format_date(date, pattern.pattern, locale) for pattern in patterns}
-        assert set(links(row)) == {0, 1, 2, 3, 5, 6, 8, 9}
+        assert {2, 3, 6, 9} <= set(links(row)) <= {0, 1, 2, 3, 5, 6, 8, 9}
         assert "  " not in row.source, "two spaces are one piece, and positions would shift"
 
 
