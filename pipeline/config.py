@@ -127,10 +127,23 @@ def parse(document: Mapping[str, typing.Any], origin: str, problems: Sequence[Pr
             problems.extend(_check_found_by_name(finder, section))
     config, more = _validate(Config, document, ())
     problems.extend(more)
+    if not problems:
+        problems.extend(_check_together(config))
     if problems:
         raise ConfigError(origin, problems)
     assert isinstance(config, Config)
     return config
+
+
+def model_shape(config: Config) -> typing.Any:
+    """The `model` section as its family reads it."""
+    return settings.from_json(zoo.load(config.model["name"]).Config, settings.options(config.model))
+
+
+def _check_together(config: Config) -> Iterator[Problem]:
+    """What no section can say alone."""
+    if getattr(model_shape(config), "shared_pieces", False) and config.tokenizer.shared is None:
+        yield Problem("model", "copy and tie_embeddings: all need tokenizer.shared: pieces that both sides share")
 
 
 def to_flat(config: Config) -> dict[str, str]:

@@ -12,7 +12,7 @@ from tfx.proto import pusher_pb2, trainer_pb2
 from tfx.types import Channel
 from tfx.types.standard_artifacts import Model, ModelBlessing
 
-from components import example_gen, settings, sources, trainer
+from components import example_gen, sources, trainer
 from components.champion import LatestOtherBlessedModel
 from components.data_checks import AnomalyGate, SchemaGen
 from components.evaluator_component import Evaluator
@@ -22,9 +22,8 @@ from components.tokenizer_component import TokenizerTrainer
 from components.trainer_component import Trainer
 from components.transform_component import TokenizedTransform
 from models import attention as mechanisms
-from models import zoo
 from pipeline import digest
-from pipeline.config import Config
+from pipeline.config import Config, model_shape
 from pipeline.home import Home
 
 
@@ -120,9 +119,8 @@ def trainer_config(config: Config, home: Home) -> trainer.Config:
 
 def model_modules(config: Config) -> list[str]:
     """The modules that a model is made of and that are found by name."""
-    family = zoo.load(config.model["name"])
-    shape = settings.from_json(family.Config, settings.options(config.model))
-    modules = [family.__name__]
+    shape = model_shape(config)
+    modules = [type(shape).__module__]
     if hasattr(shape, "attention"):
         chosen = shape.attention
         modules.append(mechanisms.find(chosen if isinstance(chosen, str) else chosen["name"]).__module__)

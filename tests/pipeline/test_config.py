@@ -113,3 +113,28 @@ def test_flat_settings_hold_everything(tmp_path: pathlib.Path) -> None:
 @pytest.mark.parametrize("example", sorted((digest.PROJECT / "examples").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_example_is_a_good_configuration(example: pathlib.Path) -> None:
     assert config.load(example).name
+
+
+def test_attention_is_found_by_name_with_its_options(tmp_path: pathlib.Path) -> None:
+    loaded = config.load(write(tmp_path, GOOD), ["model.attention={name: local_m, window: 5}"])
+    assert config.model_shape(loaded).attention == {"name": "local_m", "window": 5}
+    short = config.load(write(tmp_path, GOOD), ["model.attention=coverage"])
+    assert short.model["attention"] == {"name": "coverage"}
+
+
+def test_problems_of_an_attention(tmp_path: pathlib.Path) -> None:
+    unknown = problems(tmp_path, GOOD, "model.attention=locaton")
+    assert "did you mean 'location'?" in unknown["model.attention.name"]
+    found = problems(tmp_path, GOOD, "model.attention={name: local_m, windw: 5}")
+    assert "did you mean 'window'?" in found["model.attention.windw"]
+    found = problems(tmp_path, GOOD, "model.attention={name: local_p, window: 0}")
+    assert found["model.attention.window"] == "0: should be greater than 0"
+    found = problems(tmp_path, GOOD, "model.attention={name: location, width: 4}")
+    assert "expected an odd width, got 4" in found["model.attention"]
+
+
+@pytest.mark.parametrize("change", ["model.copy=true", "model.tie_embeddings=all"])
+def test_a_model_of_shared_pieces_needs_a_tokenizer_of_them(tmp_path: pathlib.Path, change: str) -> None:
+    found = problems(tmp_path, GOOD, change)
+    assert found == {"model": "copy and tie_embeddings: all need tokenizer.shared: pieces that both sides share"}
+    config.load(write(tmp_path, GOOD), [change, "tokenizer.shared={kind: bpe, vocabulary_size: 300}"])
