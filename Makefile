@@ -1,6 +1,8 @@
 # `make run` and `make test` do all the set-up they need.
 .DEFAULT_GOAL := help
 BIN := .venv/bin
+# An interpreter that has PyTorch, for `make bench`.
+TORCH_PYTHON ?= $(BIN)/python
 EXPORT := -q --frozen --format requirements-txt --no-annotate --no-header
 
 .PHONY: help setup run test bench check lock ui clean
@@ -20,8 +22,8 @@ test: setup ## Run all tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -q tests
 
 bench: setup ## Time a training step against PyTorch's, and an epoch against the bare step (tests/benchmarks/README.md)
-	@$(BIN)/python -m tests.benchmarks.training_step
 	@$(BIN)/python -m tests.benchmarks.epoch
+	@$(BIN)/python -m tests.benchmarks.training_step --torch-python $(TORCH_PYTHON)
 
 check: setup ## Lint, format and types, as CI and pre-commit do
 	@$(BIN)/ruff check .

@@ -24,6 +24,7 @@ import tensorflow as tf
 from models.contract import DECODER_IDS, PAD, SOURCE_IDS, START, TARGET_IDS
 
 Positive = annotated_types.Gt(0)
+Lengths = typing.Annotated[tuple[typing.Annotated[int, Positive], ...], annotated_types.MinLen(1)]
 
 PARSED_AT_ONCE = 4096
 RAGGED = "$ragged_values"  # what Transform adds to the name of a ragged feature
@@ -45,7 +46,7 @@ class Config:
     __pydantic_config__: typing.ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     tokens: typing.Annotated[int, Positive] = 2048
-    boundaries: tuple[typing.Annotated[int, Positive], ...] = (6, 8, 10, 12, 14, 16, 20, 24, 32, 48, 64, 96, 128)
+    boundaries: Lengths = (6, 8, 10, 12, 14, 16, 20, 24, 32, 48, 64, 96, 128)
     pool_rows: typing.Annotated[int, Positive] = 500_000
 
     def __post_init__(self) -> None:

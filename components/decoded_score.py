@@ -53,12 +53,11 @@ class DecodedScore:
         def decode(source_ids: tf.Tensor) -> tf.Tensor:
             """int32 [batch, source] -> the best answer, int32 [batch, target]."""
             memory = model.encode(source_ids)
-            lengths = tf.math.count_nonzero(source_ids != PAD, axis=-1, dtype=tf.float32)
             found = decoding.greedy(
                 lambda tokens, state: model.step(tokens, state, memory),
                 model.start(memory),
                 batch_size=tf.shape(source_ids)[0],
-                max_length=tf.cast(lengths * settings.max_length_ratio, tf.int32) + settings.max_length_offset,
+                max_length=settings.limits(tf.math.count_nonzero(source_ids != PAD, axis=-1)),
             )
             return found.tokens[:, 0]
 

@@ -7,13 +7,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from models.layers import Dense, multiply
+from models.layers import Dense, Embedding, multiply
 
 
 class TiedLogits(keras.layers.Layer):
     """The vocabulary's own embeddings as the output projection (Press 2017): logits = E vector + b, in float32."""
 
-    def __init__(self, embedding: keras.layers.Embedding, **kwargs: Any) -> None:
+    def __init__(self, embedding: Embedding, **kwargs: Any) -> None:
         super().__init__(dtype="float32", **kwargs)
         self.table = embedding
         self.bias = self.add_weight(shape=(embedding.input_dim,), initializer="zeros", name="bias")

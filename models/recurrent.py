@@ -56,6 +56,7 @@ class Cell(keras.layers.Layer, abc.ABC):
             shape=(units, self.gates * units), initializer="orthogonal", name="recurrent_kernel"
         )
         # Ba 2016, section 3.1 and appendix: what comes from the inputs and what comes from the state, each normalised.
+        # Ours differs: a gate by itself, where the appendix takes all together, and an LSTM's memory stays as it is.
         self.input_norm = Norm(self.gates, units, name="input_norm") if layer_norm else None
         self.state_norm = Norm(self.gates, units, name="state_norm") if layer_norm else None
         self.built = True  # every weight is made in a constructor

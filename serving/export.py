@@ -45,6 +45,10 @@ class Decoding:
     max_length_ratio: typing.Annotated[float, annotated_types.Ge(0)] = 1.5
     max_length_offset: typing.Annotated[int, annotated_types.Ge(1)] = 10
 
+    def limits(self, lengths: tf.Tensor) -> tf.Tensor:
+        """How many pieces an answer may have, for sources of so many with END: int [n] -> int32 [n]."""
+        return tf.cast(tf.cast(lengths, tf.float32) * self.max_length_ratio, tf.int32) + self.max_length_offset
+
 
 class ServedModel(tf.Module):
     """What is saved: the transform graph, the Keras model and the decoding, side by side."""
@@ -74,14 +78,12 @@ class ServedModel(tf.Module):
         ragged = self._source_ids(text)
         source = _padded(ragged)
         memory = self._untracked.model.encode(source)
-        lengths = tf.cast(ragged.row_lengths(), tf.float32)
-        limits = tf.cast(lengths * self._settings.max_length_ratio, tf.int32) + self._settings.max_length_offset
         found = decoding.beam_search(
             functools.partial(self._untracked.model.step, memory=memory),
             self._untracked.model.start(memory),
             batch_size=tf.shape(source)[0],
             beam_size=self._settings.beam_size,
-            max_length=limits,
+            max_length=self._settings.limits(ragged.row_lengths()),
             length_penalty=self._settings.length_penalty,
             n_best=answers,
         )

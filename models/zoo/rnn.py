@@ -11,14 +11,13 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
-import keras
 import tensorflow as tf
 from annotated_types import Ge, Gt, Lt, MultipleOf
 
 from models import attention, losses
 from models.attention import Attention, Keys
 from models.contract import DECODER_IDS, PAD, SOURCE_IDS, Decoded, Seq2Seq, Step
-from models.layers import Dense, Dropout
+from models.layers import Dense, Dropout, Embedding
 from models.output import Pointer, TiedLogits
 from models.recurrent import CELLS, CellName, Encoder, Layers
 from models.recurrent_decoder import AttendAfter, AttendBefore, Said, State
@@ -38,12 +37,12 @@ class Config:
             decoder that sees where the encoder ends and no more.
         attend: before a step (Bahdanau 2015) or after it (Luong 2015).
         input_feeding: the attentional vector goes into the next step (Luong 2015, section 3.3); with "after".
-        residual: a layer adds its inputs to its outputs where their depths are equal.
+        residual: a layer, but for the decoder's lowest, adds its inputs to its outputs where their depths are equal.
         layer_norm: gates are normalised (Ba 2016).
         dropout: of embeddings, between layers, of the encoder's outputs and of the attentional vector.
         tie_embeddings: the target's embeddings are the output projection ("output"; Press 2017), and those of the
             source, too ("all", with shared pieces).
-        copy: a pointer-generator (See 2017), with shared pieces.
+        copy: a pointer-generator (See 2017), with shared pieces and an attention that looks somewhere.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -63,9 +62,14 @@ class Config:
     copy: bool = False
 
     def __post_init__(self) -> None:
-        """Before a step the context goes into the step itself."""
+        """What no field can say alone."""
+        wrong = []
         if self.input_feeding and self.attend == "before":
-            raise ValueError("input_feeding is for attend: after; with attend: before the context goes into each step")
+            wrong.append("input_feeding is for attend: after; with attend: before the context goes into each step")
+        if self.copy and self.attention in ("none", {"name": "none"}):
+            wrong.append("copy takes what attention looks at: with attention: none there is nothing to copy")
+        if wrong:
+            raise ValueError("; ".join(wrong))
 
     @property
     def shared_pieces(self) -> bool:
@@ -93,11 +97,11 @@ class RecurrentSeq2Seq(Seq2Seq):
                 "copy and tie_embeddings: all need pieces that source and target share, "
                 f"got vocabularies of {source_vocabulary} and {target_vocabulary}"
             )
-        self.target_embedding = _embedding(target_vocabulary, config, "target_embedding")
+        self.target_embedding = Embedding(target_vocabulary, config.embedding, name="target_embedding")
         self.source_embedding = (
             self.target_embedding
             if config.tie_embeddings == "all"
-            else _embedding(source_vocabulary, config, "source_embedding")
+            else Embedding(source_vocabulary, config.embedding, name="source_embedding")
         )
         self.encoder = Encoder(_layers(config, config.encoder_layers), config.embedding)
         mechanism = attention.build(config.attention, units, units, name="attention")
@@ -165,9 +169,3 @@ def build(config: Config, source_vocabulary: int, target_vocabulary: int) -> Rec
 
 def _layers(config: Config, layers: int) -> Layers:
     return Layers(config.cell, config.units, layers, config.dropout, config.residual, config.layer_norm)
-
-
-def _embedding(vocabulary: int, config: Config, name: str) -> keras.layers.Embedding:
-    embedding = keras.layers.Embedding(vocabulary, config.embedding, name=name)
-    embedding.build()
-    return embedding

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.layers import Embedding
 from models.output import Pointer, TiedLogits
 from models.zoo import rnn
 
@@ -14,8 +14,7 @@ BATCH, TARGET, SOURCE, DEPTH, VOCABULARY = 2, 3, 5, 7, 11
 
 
 def test_tied_logits_are_products_with_the_embeddings() -> None:
-    embedding = keras.layers.Embedding(VOCABULARY, DEPTH)
-    embedding.build()
+    embedding = Embedding(VOCABULARY, DEPTH)
     layer = TiedLogits(embedding)
     layer.bias.assign(np.arange(VOCABULARY))
     vector = np.random.default_rng(0).normal(size=(BATCH, TARGET, DEPTH)).astype(np.float32)
@@ -56,6 +55,12 @@ def test_a_piece_that_is_nowhere_in_the_source_has_finite_gradients() -> None:
 def test_pieces_must_be_shared(options: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="pieces that source and target share, got vocabularies of 17 and 19"):
         rnn.build(rnn.Config(units=4, embedding=4, **options), 17, 19)
+
+
+@pytest.mark.parametrize("section", ["none", {"name": "none"}])
+def test_what_is_looked_at_nowhere_cannot_be_copied(section: str | dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="with attention: none there is nothing to copy"):
+        rnn.Config(attention=section, copy=True)
 
 
 def test_input_feeding_is_for_after() -> None:

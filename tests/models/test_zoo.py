@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from models import attention, zoo
+from models.contract import DECODER_IDS, SOURCE_IDS
 from models.zoo import rnn
 
 
@@ -27,3 +29,12 @@ def test_a_file_without_a_family_is_not_loaded() -> None:
 def test_a_model_takes_any_attention_by_name(name: str) -> None:
     model = rnn.build(rnn.Config(units=12, embedding=5, attention=name), 17, 19)
     assert type(model.decoder.attention) is attention.find(name)
+
+
+@pytest.mark.parametrize("options", [{"attend": "after"}, {"attend": "before"}, {"input_feeding": True}])
+def test_the_draws_of_hard_attention_reach_the_loss(options: dict[str, object]) -> None:
+    hard = {"name": "hard", "soft_share": 0.0}
+    model = rnn.build(rnn.Config(units=6, embedding=5, attention=hard, **options), 17, 19)
+    inputs = {SOURCE_IDS: np.full((2, 7), 5, np.int32), DECODER_IDS: np.full((2, 3), 7, np.int32)}
+    chosen = model(inputs, training=True).log_choice
+    assert chosen.shape == (2, 3) and (chosen < 0).numpy().all()

@@ -133,6 +133,11 @@ def test_problems_of_an_attention(tmp_path: pathlib.Path) -> None:
     assert "expected an odd width, got 4" in found["model.attention"]
 
 
+def test_lengths_must_be_padded_to_something(tmp_path: pathlib.Path) -> None:
+    found = problems(tmp_path, GOOD, "training.batches.boundaries=[]")
+    assert "at least 1 item" in found["training.batches.boundaries"]
+
+
 @pytest.mark.parametrize("change", ["model.copy=true", "model.tie_embeddings=all"])
 def test_a_model_of_shared_pieces_needs_a_tokenizer_of_them(tmp_path: pathlib.Path, change: str) -> None:
     found = problems(tmp_path, GOOD, change)
