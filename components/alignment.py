@@ -13,6 +13,7 @@ from serving import signatures
 
 SHADES = " ░▒▓█"
 WORD_BOUNDARY = "▁"  # SentencePiece's mark of a space
+SPECIAL_PIECES = ("<pad>", "<unk>", "<s>", "</s>")  # its names of PAD, UNK, START, END
 
 
 class Alignment(typing.NamedTuple):

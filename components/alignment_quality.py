@@ -16,10 +16,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from components.alignment import WORD_BOUNDARY
+from components.alignment import SPECIAL_PIECES, WORD_BOUNDARY
+from components.rows import words
 
-END_PIECE = "</s>"
-UNKNOWN_PIECE = "<unk>"
+_, UNKNOWN_PIECE, _, END_PIECE = SPECIAL_PIECES
 NOWHERE = -1  # what a target token is linked with that looks at END, or at nothing
 
 _LINK = re.compile(r"(\d+)([-?])(\d+)", re.ASCII)
@@ -76,7 +76,7 @@ def count_tokens(text: str, pieces: Sequence[str]) -> int:
 
     A run of unknown characters or words is one piece, so `tokens` may count fewer.
     """
-    return len(text) if are_characters(pieces) else len(text.encode().split())
+    return len(text) if are_characters(pieces) else len(words(text))
 
 
 def by_source_token(attention: np.ndarray, source: np.ndarray) -> np.ndarray:

@@ -142,3 +142,8 @@ def _is_broken(text: str) -> bool:
 
 def _digest(purpose: bytes, text: str) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=16, person=purpose).digest()
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, "grand café" -> ["grand", "café"]: a no-break space parts no words, as in SentencePiece."""
+    return [word.decode() for word in text.encode().split()]

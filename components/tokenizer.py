@@ -22,6 +22,8 @@ import annotated_types
 import sentencepiece
 import tensorflow as tf
 
+from components.alignment import SPECIAL_PIECES, WORD_BOUNDARY
+from components.rows import words
 from models.contract import END, PAD, START, UNK
 from serving import pieces as piece_ops
 
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
     import tensorflow_text
 
 SIDES = ("source", "target")
-_SPACE = "▁"  # SentencePiece writes a space so
-_SPECIAL = ("<pad>", "<unk>", "<s>", "</s>")  # SentencePiece's names of PAD, UNK, START, END
 _ERRORS_ONLY = 2  # SentencePiece's `minloglevel`
 
 
@@ -57,8 +57,10 @@ class Pieces:
         if self.symbols and self.kind == "word":
             raise ValueError("symbols: a word is one piece anyway, expected none with kind: word")
         for symbol in self.symbols:
-            if not words(symbol) == [symbol] or _SPACE in symbol or symbol in _SPECIAL:
-                raise ValueError(f"symbols: {symbol!r}, expected texts without spaces, none of {', '.join(_SPECIAL)}")
+            if not words(symbol) == [symbol] or WORD_BOUNDARY in symbol or symbol in SPECIAL_PIECES:
+                raise ValueError(
+                    f"symbols: {symbol!r}, expected texts without spaces, none of {', '.join(SPECIAL_PIECES)}"
+                )
         if len(set(self.symbols)) < len(self.symbols):
             raise ValueError(f"symbols: one is there twice: {', '.join(self.symbols)}")
 
@@ -130,11 +132,6 @@ def vocabulary(model: bytes) -> int:
     return int(sentencepiece.SentencePieceProcessor(model_proto=model).vocab_size())
 
 
-def words(text: str) -> list[str]:
-    """The words of a text, "grand café" -> ["grand", "café"]: a no-break space parts no words, as in SentencePiece."""
-    return [word.decode() for word in text.encode().split()]
-
-
 def train(counts: Mapping[str, int], pieces: Pieces) -> bytes:
     """A SentencePiece model from counts of words; the same counts in another order give the same bytes."""
     if not counts:
@@ -158,7 +155,7 @@ def train(counts: Mapping[str, int], pieces: Pieces) -> bytes:
             bos_id=START,
             eos_id=END,
             minloglevel=_ERRORS_ONLY,
-            user_defined_symbols=[*([_SPACE] if pieces.kind == "char" else []), *pieces.symbols],
+            user_defined_symbols=[*([WORD_BOUNDARY] if pieces.kind == "char" else []), *pieces.symbols],
         )
     except RuntimeError as error:
         needed = re.search(r"smaller than required_chars\. \d+ vs (\d+)", str(error))
@@ -174,7 +171,7 @@ def train(counts: Mapping[str, int], pieces: Pieces) -> bytes:
 def _normalizer(pieces: Pieces) -> sentencepiece.SentencePieceNormalizer:
     # A model without any rule says so in a log line for each time that it is loaded, in a server's log, too. So
     # identity has the one rule that changes nothing: in a text the mark for a space is not told from a space anyway.
-    rules = {"identity": [(_SPACE, " ")], "nfd": _decompositions()}.get(pieces.normalization)
+    rules = {"identity": [(WORD_BOUNDARY, " ")], "nfd": _decompositions()}.get(pieces.normalization)
     return sentencepiece.SentencePieceNormalizer(
         **({"norm_map": rules} if rules else {"rule_name": pieces.normalization}),
         # A text of one word, spelled, needs no piece for the start of a word; a space between two is a piece.

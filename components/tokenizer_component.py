@@ -19,7 +19,7 @@ from tfx.types.channel import BaseChannel, Channel
 from tfx.utils import io_utils
 
 from components import rows, settings
-from components.tokenizer import SIDES, Config, TokenizerError, model_path, train, vocabulary, words
+from components.tokenizer import SIDES, Config, TokenizerError, model_path, train, vocabulary
 from models.contract import SPLITS
 
 
@@ -34,7 +34,7 @@ def _words(serialized: bytes) -> Iterator[tuple[str, str]]:
     row = rows.from_example(serialized)
     for side, texts in zip(SIDES, ((row.source,), row.references), strict=True):
         for text in texts:
-            for word in words(text):
+            for word in rows.words(text):
                 yield side, word
 
 

@@ -244,7 +244,12 @@ class _Training:
                 f"training diverged: the validation loss is {loss} after step {int(self.progress.step)}; "
                 "lower training.schedule.learning_rate or training.clip_norm"
             )
-        return measured | ({f"validation_{self._score.name}": self._score(self._model)} if self._score else {})
+        if self._score:
+            score = self._score(self._model)
+            if math.isnan(score):
+                raise ValueError(f"{self._score.name} of the validation rows is not a number, so it can choose nothing")
+            measured[f"validation_{self._score.name}"] = score
+        return measured
 
     def _keep_if_best(self, measured: dict[str, float]) -> bool:
         """Save the weights that the model has now, if none were as good. Of equal scores the lower loss is better."""

@@ -142,7 +142,12 @@ def model_shape(config: Config) -> typing.Any:
 
 def _check_together(config: Config) -> Iterator[Problem]:
     """What no section can say alone."""
-    if getattr(model_shape(config), "shared_pieces", False) and config.tokenizer.shared is None:
+    shape = model_shape(config)
+    try:
+        shape.check()
+    except ValueError as error:
+        yield Problem("model", str(error))
+    if shape.shared_pieces and config.tokenizer.shared is None:
         yield Problem("model", "copy and tie_embeddings: all need tokenizer.shared: pieces that both sides share")
 
 

@@ -28,7 +28,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import annotated_types
 
 from components import alignment_quality, text_files
-from components.rows import Rejected, Row, check
+from components.rows import Rejected, Row, check, words
 from components.sources import Input, SourceError
 
 Column = Annotated[int, annotated_types.Ge(1)] | str  # a number counted from 1, or a name in the header or JSON object
@@ -169,7 +169,7 @@ def _require_within(counted: Counted, row: Row, alignment: str) -> None:
     """A ValueError names a link that is none, or that leads to a token that is not there."""
     links = sorted(alignment_quality.parse(alignment).possible)
     for index, (text, unit) in enumerate(((row.source, counted.source), (row.references[0], counted.target))):
-        size = len(text.encode().split()) if unit == "words" else len(text)
+        size = len(words(text)) if unit == "words" else len(text)
         for link in links:
             if link[index] >= size:
                 side, noun = ("source", "target")[index], unit if size != 1 else unit.removesuffix("s")

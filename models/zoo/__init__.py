@@ -1,7 +1,8 @@
 """The model families: `model: rnn` in a config is `models/zoo/rnn.py`. To add a family is to add a file.
 
 A family has `Config`, a frozen dataclass, and `build(config, source_vocabulary, target_vocabulary)`, which gives a
-`Seq2Seq` with all its weights made.
+`Seq2Seq` with all its weights made. A `Config` says whether it needs `shared_pieces`, and its `check()` raises
+ValueError on what no field can say.
 """
 
 from __future__ import annotations

@@ -71,6 +71,10 @@ class Config:
         if wrong:
             raise ValueError("; ".join(wrong))
 
+    def check(self) -> None:
+        """Raise ValueError on a mechanism that these units do not suit."""
+        attention.build(self.attention, self.units, self.units)
+
     @property
     def shared_pieces(self) -> bool:
         """Whether source and target must be made of the same pieces."""

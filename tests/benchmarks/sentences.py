@@ -16,6 +16,7 @@ import sentencepiece
 import tensorflow as tf
 
 from components import batches, tokenizer
+from components.rows import words
 from models.contract import END, SOURCE_IDS, TARGET_IDS
 
 Row = tuple[Sequence[int], Sequence[int]]  # source ids, target ids, each with END
@@ -51,7 +52,7 @@ def tokenised(source: pathlib.Path, target: pathlib.Path, pieces: tokenizer.Piec
         raise ValueError(f"{source} has {len(texts[0])} lines and {target} {len(texts[1])}: expected as many")
     sides = []
     for lines in texts:
-        counts = collections.Counter(word for line in lines for word in tokenizer.words(line))
+        counts = collections.Counter(word for line in lines for word in words(line))
         sides.append(sentencepiece.SentencePieceProcessor(model_proto=tokenizer.train(counts, pieces)))
     ids = ([[*piece_ids, END] for piece_ids in side.encode(lines)] for side, lines in zip(sides, texts, strict=True))
     rows = zip(*ids, strict=True)

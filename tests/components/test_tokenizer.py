@@ -145,7 +145,7 @@ def test_sizes():
 
 
 def test_a_word_with_a_no_break_space_is_one_word():
-    assert tokenizer.words("grand\u00a0café  noir\tfin\n") == ["grand\u00a0café", "noir", "fin"]
+    assert rows.words("grand\u00a0café  noir\tfin\n") == ["grand\u00a0café", "noir", "fin"]
 
 
 def test_nothing_is_logged(capfd):

@@ -23,12 +23,13 @@ from models.losses import label_smoothed_cross_entropy
 CONFIGS: dict[str, list[dict[str, Any]]] = {
     "rnn": [
         *({"attention": name, "attend": "after"} for name in attention.names()),
-        *({"attention": name, "attend": "before"} for name in ("additive", "location", "coverage", "none")),
+        *({"attention": name, "attend": "before"} for name in ("additive", "location", "hard", "none")),
         {"attention": "general", "cell": "simple", "encoder_layers": 2, "residual": True, "layer_norm": True},
         {"attention": "dot", "cell": "lstm", "decoder_layers": 2, "residual": True, "tie_embeddings": "output"},
         {"attention": "additive", "attend": "before", "cell": "lstm", "encoder_layers": 2, "decoder_layers": 3},
         {"attention": "general", "input_feeding": True, "layer_norm": True, "tie_embeddings": "all"},
-        {"attention": "location", "input_feeding": True, "cell": "lstm", "decoder_layers": 2, "copy": True},
+        {"attention": "location", "input_feeding": True, "cell": "lstm", "decoder_layers": 2},
+        {"attention": "coverage", "attend": "before", "copy": True, "tie_embeddings": "all"},
     ],
 }
 SMALL = {"rnn": {"units": 20, "embedding": 13}}

@@ -101,6 +101,27 @@ def test_a_worse_model_is_not_blessed_and_not_pushed(workshop: Workshop, first: 
     assert pushed(workshop) == before
 
 
+def test_other_ways_to_train_come_to_the_same_end(workshop: Workshop, first: Run) -> None:
+    """No attention, half the bits, the mean of two epochs, and the best of them by what it decodes."""
+    run = workshop.run(
+        "model.attention=none",
+        "training.precision=mixed_bfloat16",
+        "training.average=2",
+        "training.stop_on=token_error_rate",
+        "training.scheduled_sampling={name: linear, slope: 0.01}",
+        "training.accumulate=2",
+        "training.epochs=3",
+        "evaluation.thresholds={}",
+    )
+    metrics = run.result.metrics
+    assert 0 < metrics["token_error_rate"] < 1.5
+    assert "attention_entropy" not in metrics and "alignment_accuracy" not in metrics
+    curve = mlflow.MlflowClient(workshop.home.tracking("capitals").uri).get_metric_history(
+        run.result.mlflow_run_id, "validation/token_error_rate"
+    )
+    assert len(curve) == 3
+
+
 def test_an_export_that_is_served_already_is_not_pushed_again(workshop: Workshop, first: Run) -> None:
     """A new blessing of the same model: other thresholds, so the Evaluator and the Pusher run anew."""
     before = pushed(workshop)

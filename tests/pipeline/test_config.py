@@ -138,6 +138,22 @@ def test_lengths_must_be_padded_to_something(tmp_path: pathlib.Path) -> None:
     assert "at least 1 item" in found["training.batches.boundaries"]
 
 
+def test_a_mechanism_that_the_units_do_not_suit(tmp_path: pathlib.Path) -> None:
+    found = problems(tmp_path, GOOD, "model.units=128", "model.attention={name: multi_head, heads: 3}")
+    assert found["model"].endswith("got depth 128 and 3 heads")
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ("{name: linear, slop: 1}", "training.scheduled_sampling.slop"),
+        ("{name: sigmoid}", "training.scheduled_sampling.name"),
+    ],
+)
+def test_problems_of_scheduled_sampling(tmp_path: pathlib.Path, change: str, path: str) -> None:
+    assert path in problems(tmp_path, GOOD, f"training.scheduled_sampling={change}")
+
+
 @pytest.mark.parametrize("change", ["model.copy=true", "model.tie_embeddings=all"])
 def test_a_model_of_shared_pieces_needs_a_tokenizer_of_them(tmp_path: pathlib.Path, change: str) -> None:
     found = problems(tmp_path, GOOD, change)

@@ -6,7 +6,7 @@ import pathlib
 
 import pytest
 
-from pipeline import digest
+from pipeline import config, digest, graph
 
 
 @pytest.fixture
@@ -42,3 +42,12 @@ def test_real_steps_hold_what_they_run() -> None:
     names = {str(path.relative_to(digest.PROJECT)) for path in digest.closure("components.trainer", "models.zoo.rnn")}
     assert {"models/attention/__init__.py", "models/decoding.py", "serving/export.py", "components/batches.py"} <= names
     assert not any(name.startswith("pipeline/") for name in names)
+
+
+def test_a_model_is_made_of_its_family_and_its_mechanism() -> None:
+    given = config.parse(
+        {"name": "a", "data": {"source": "cmudict"}, "model": {"name": "rnn", "attention": "hard"}}, ""
+    )
+    names = {str(path.relative_to(digest.PROJECT)) for path in digest.closure(*graph.model_modules(given))}
+    assert {"models/zoo/rnn.py", "models/attention/hard.py", "models/attention/additive.py"} <= names
+    assert "models/attention/location.py" not in names
