@@ -39,19 +39,21 @@ class Dense(keras.layers.Dense):
 
 
 class Embedding(keras.layers.Embedding):
-    """keras.layers.Embedding, int [...] -> [..., depth], of unit variance: rows of N(0, 1 / depth), times sqrt(depth).
+    """keras.layers.Embedding, int [...] -> [..., depth], its weights made at once.
 
-    Vaswani 2017, section 3.4: as an output projection the same rows need the small scale, as an input the large one. It
-    is also how fast a piece is learnt: Adam moves a weight by the learning rate whatever its size, and rare pieces are
-    seldom moved. A GRU on Multi30k came to 3.41 nats a piece in its first epoch, with Keras' rows of 0.03 to 4.51.
+    `tied` rows are an output projection, too, and start as N(0, 1 / depth); as inputs they are taken times sqrt(depth)
+    (Vaswani 2017, section 3.4). That is also how fast a piece is learnt: Adam moves a weight by the learning rate
+    whatever its size. Of thousands of pieces the rare ones need it; a few dozen letters learn better without.
     """
 
-    def __init__(self, vocabulary: int, depth: int, **kwargs: Any) -> None:
-        super().__init__(vocabulary, depth, keras.initializers.RandomNormal(stddev=depth**-0.5), **kwargs)
+    def __init__(self, vocabulary: int, depth: int, tied: bool, **kwargs: Any) -> None:
+        start = keras.initializers.RandomNormal(stddev=depth**-0.5) if tied else "uniform"
+        super().__init__(vocabulary, depth, start, **kwargs)
+        self.scale = depth**0.5 if tied else 1.0
         self.build()
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        return super().call(inputs) * self.output_dim**0.5
+        return super().call(inputs) * self.scale
 
 
 class Dropout(keras.layers.Dropout):

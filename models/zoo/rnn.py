@@ -101,11 +101,11 @@ class RecurrentSeq2Seq(Seq2Seq):
                 "copy and tie_embeddings: all need pieces that source and target share, "
                 f"got vocabularies of {source_vocabulary} and {target_vocabulary}"
             )
-        self.target_embedding = Embedding(target_vocabulary, config.embedding, name="target_embedding")
+        self.target_embedding = Embedding(target_vocabulary, config.embedding, tied, name="target_embedding")
         self.source_embedding = (
             self.target_embedding
             if config.tie_embeddings == "all"
-            else Embedding(source_vocabulary, config.embedding, name="source_embedding")
+            else Embedding(source_vocabulary, config.embedding, tied=False, name="source_embedding")
         )
         self.encoder = Encoder(_layers(config, config.encoder_layers), config.embedding)
         mechanism = attention.build(config.attention, units, units, name="attention")
