@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from models.contract import END, PAD, START, UNK, Nest, Step
+from models.states import add_beam, keep_shapes
 
 StepFunction = Callable[[tf.Tensor, Nest], Step]
 Limit: TypeAlias = int | tf.Tensor
@@ -80,14 +81,14 @@ def greedy(
             done=loop.done | (piece == END),
             state=said.state,
         )
-        return time + 1, _keep_shapes(after, loop)
+        return time + 1, keep_shapes(after, loop)
 
     first = _Path(
         last=tf.fill([batch_size, 1], START),
         tokens=tf.fill([batch_size, length], PAD),
         log_probability=tf.zeros([batch_size]),
         done=tf.zeros([batch_size], tf.bool),
-        state=_add_beam(state, 1),
+        state=add_beam(state, 1),
     )
     _, end = tf.while_loop(unfinished, body, (0, first), maximum_iterations=length)
     pieces = tf.math.count_nonzero(end.tokens != PAD, axis=-1, dtype=tf.int32)
@@ -159,7 +160,7 @@ def beam_search(
         follow = tf.nest.map_structure(lambda leaf: tf.gather(leaf, parents, batch_dims=1), said.state)
         tokens = tf.where(here, pieces[..., None], tf.gather(beam.live_tokens, parents, batch_dims=1))
         after = _Beam(pieces, live, tokens, finished, finished_tokens, follow)
-        return time + 1, _keep_shapes(after, beam)
+        return time + 1, keep_shapes(after, beam)
 
     nothing = tf.fill([batch_size, beam_size], _NEVER)
     no_tokens = tf.fill([batch_size, beam_size, length], PAD)
@@ -169,7 +170,7 @@ def beam_search(
         no_tokens,
         nothing,
         no_tokens,
-        _add_beam(state, beam_size),
+        add_beam(state, beam_size),
     )
     _, beam = tf.while_loop(unfinished, body, (0, first), maximum_iterations=length)
     scores = beam.finished[:, :n_best]
@@ -220,15 +221,3 @@ def _limits(max_length: Limit, batch_size: Limit) -> tuple[tf.Tensor, Limit]:
     length = tf.maximum(tf.reduce_max(limits), 0) + 1  # the largest of no rows is the least integer
     static = tf.get_static_value(limits)
     return tf.broadcast_to(limits, [batch_size]), length if static is None else int(static.max(initial=0)) + 1
-
-
-def _add_beam(state: Nest, beam_size: int) -> Nest:
-    """Leaves [batch, ...] -> [batch, beam, ...], the same for every hypothesis."""
-    return tf.nest.map_structure(
-        lambda leaf: tf.tile(leaf[:, None], [1, beam_size, *[1] * (leaf.shape.rank - 1)]), state
-    )
-
-
-def _keep_shapes(after: Nest, before: Nest) -> Nest:
-    """The static shapes of the loop's variables before a step for those after it: a loop wants them to be the same."""
-    return tf.nest.map_structure(lambda new, old: tf.ensure_shape(new, old.shape), after, before)

@@ -58,4 +58,6 @@ def _smoothed(labels: tf.Tensor, logits: tf.Tensor, smoothing: float) -> tf.Tens
 
 def log_likelihood(target_ids: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """Of the right pieces: int32 [batch, target], [batch, target, vocabulary] -> float32 [batch, target]."""
-    return -tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(target_ids, tf.int32), tf.cast(logits, tf.float32))
+    labels = tf.reshape(tf.cast(target_ids, tf.int32), [-1])
+    losses = _smoothed(labels, tf.reshape(tf.cast(logits, tf.float32), [-1, logits.shape[-1]]), 0.0)
+    return -tf.reshape(losses, tf.shape(target_ids))

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from models.contract import Nest
 from models.layers import Dense, Dropout, LayerList, multiply
+from models.states import keep_shapes
 
 State = tuple[tf.Tensor, ...]  # leaves [rows, units] or [batch, beam, units]; the first is the output
 Advance = Callable[[tf.Tensor, State], State]
@@ -160,8 +161,8 @@ def scan(
     def body(done: tf.Tensor, state: Nest, written: tuple[tf.TensorArray, ...]) -> tuple[tf.Tensor, Nest, Nest]:
         time = steps - 1 - done if reverse else done
         here, after = step(tuple(array.read(time) for array in arrays), state)
-        after = tf.nest.map_structure(lambda new, old: tf.ensure_shape(new, old.shape), after, state)
-        return done + 1, after, tuple(array.write(time, part) for array, part in zip(written, here, strict=True))
+        arrays_after = tuple(array.write(time, part) for array, part in zip(written, here, strict=True))
+        return done + 1, keep_shapes(after, state), arrays_after
 
     _, state, written = tf.while_loop(
         lambda done, *_: done < steps, body, (0, state, written), maximum_iterations=steps

@@ -9,6 +9,7 @@ the attention beside the loop over the cells.
 from __future__ import annotations
 
 import abc
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
@@ -20,6 +21,7 @@ from models.contract import Nest
 from models.layers import Dense, Dropout
 from models.recurrent import Layers, Stack, run, scan
 from models.recurrent import State as CellState
+from models.states import add_beam
 
 Cells: TypeAlias = tuple[CellState, ...]  # a state a layer
 # (projected pieces [batch, 1, gates * units], State) -> (hidden, Attended, State), leaves [batch, 1, ...].
@@ -71,9 +73,15 @@ class Decoder(keras.layers.Layer, abc.ABC):
         return Said(self.attentional(tf.concat([attended.context, hidden], axis=-1)), hidden, attended)
 
     def unroll(self, advance: Advance, projected: tf.Tensor, state: State) -> tuple[tf.Tensor, Attended]:
-        """Steps one after the other, for training: [batch, target, gates * units], leaves [batch, ...] ->
+        """Steps one after the other, for training, where each needs the attention of the one before.
 
-        (hidden [batch, target, units], Attended [batch, target, ...]).
+        Args:
+            advance: makes one step.
+            projected: what every step is given, [batch, target, gates * units].
+            state: before the first step, leaves [batch, ...].
+
+        Returns:
+            (hidden [batch, target, units], Attended [batch, target, ...]; its log_choice is 0 where nothing is drawn).
         """
 
         def step(now: tuple[tf.Tensor, ...], state: State) -> tuple[tuple[tf.Tensor, ...], State]:
@@ -88,8 +96,7 @@ class Decoder(keras.layers.Layer, abc.ABC):
             tf.TensorSpec([None, 1, None], tf.float32),
             tf.TensorSpec([None, 1], tf.float32),
         )
-        state = tf.nest.map_structure(lambda leaf: leaf[:, None], state)
-        stacked, _ = scan(step, (tf.transpose(projected, [1, 0, 2])[:, :, None],), state, specs)
+        stacked, _ = scan(step, (tf.transpose(projected, [1, 0, 2])[:, :, None],), add_beam(state), specs)
         hidden, context, weights, choice = (
             tf.transpose(part[:, :, 0], [1, 0, 2][: part.shape.rank - 1]) for part in stacked
         )
@@ -115,10 +122,7 @@ class AttendAfter(Decoder):
 
     def call(self, inputs: tf.Tensor, state: State, keys: Keys, training: bool = False) -> Said:
         if self.feed or self.attention.recurrent:
-
-            def advance(now: tf.Tensor, before: State) -> tuple[tf.Tensor, Attended, State]:
-                return self._advance(now, before, keys, training)
-
+            advance = functools.partial(self._advance, keys=keys, training=training)
             return self.say(*self.unroll(advance, self.bottom.project(inputs), state))
         hidden, _ = run(self.bottom, tf.transpose(inputs, [1, 0, 2]), state.cells[0])
         hidden = tf.transpose(hidden, [1, 0, 2])
@@ -158,9 +162,7 @@ class AttendBefore(Decoder):
         self.upper = Stack(shape, shape.units + context, shape.layers - 1, name="upper")
 
     def call(self, inputs: tf.Tensor, state: State, keys: Keys, training: bool = False) -> Said:
-        def advance(now: tf.Tensor, before: State) -> tuple[tf.Tensor, Attended, State]:
-            return self._advance(now, before, keys, training)
-
+        advance = functools.partial(self._advance, keys=keys, training=training)
         lowest = state._replace(cells=state.cells[:1])
         hidden, attended = self.unroll(advance, self.bottom.project(inputs), lowest)
         if self.upper.cells:

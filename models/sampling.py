@@ -19,6 +19,7 @@ import tensorflow as tf
 from annotated_types import Ge, Gt, Lt
 
 from models.contract import PAD, START, Seq2Seq
+from models.states import add_beam, keep_shapes
 
 Choice = Literal["sample", "argmax"]
 
@@ -133,16 +134,11 @@ def _roll_out(
         piece = _choose(said.logits[:, 0], tf.gather(draws, time, axis=1), choose)
         last = tf.where(tf.gather(own, time, axis=1), piece, tf.gather(decoder_ids, time, axis=1))[:, None]
         mixed = tf.where(tf.range(length) == time, last, mixed)
-        return time + 1, last, mixed, tf.nest.map_structure(_as_before, said.state, state)
+        return time + 1, last, mixed, keep_shapes(said.state, state)
 
-    state = tf.nest.map_structure(lambda leaf: leaf[:, None], model.start(memory))  # a beam of one
+    state = add_beam(model.start(memory))
     first = (tf.constant(1), decoder_ids[:, :1], decoder_ids, state)
     return tf.while_loop(lambda time, *_: time < length, body, first)[2]
-
-
-def _as_before(after: tf.Tensor, before: tf.Tensor) -> tf.Tensor:
-    """With the static shape that it had before the step: a loop wants its variables to keep theirs."""
-    return tf.ensure_shape(after, before.shape)
 
 
 def _choose(logits: tf.Tensor, draws: tf.Tensor, choose: Choice) -> tf.Tensor:

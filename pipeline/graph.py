@@ -122,8 +122,8 @@ def model_modules(config: Config) -> list[str]:
     shape = model_shape(config)
     modules = [type(shape).__module__]
     if hasattr(shape, "attention"):
-        chosen = shape.attention
-        modules.append(mechanisms.find(chosen if isinstance(chosen, str) else chosen["name"]).__module__)
+        name, _ = mechanisms.named(shape.attention)
+        modules.append(mechanisms.find(name).__module__)
     return modules
 
 

@@ -76,6 +76,20 @@ def mix(weights: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
     return tf.matmul(tf.cast(weights, values.dtype), values)
 
 
+def no_weights(mask: tf.Tensor) -> tf.Tensor:
+    """The weights before the first query, where nothing was looked at yet: zeros, float32 [batch, 1, source]."""
+    return tf.zeros_like(query_mask(mask)[:, :1], tf.float32)
+
+
+def require_equal_depths(name: str, depth: int, value_depth: int, otherwise: str) -> None:
+    """Raise ValueError for a mechanism without weights of its own between a query and a value of other depths."""
+    if depth != value_depth:
+        raise ValueError(
+            f"{name} attention compares queries and values as they are: their depths must be equal, "
+            f"got {depth} and {value_depth}; {otherwise} attention takes any"
+        )
+
+
 class Attention(keras.layers.Layer, abc.ABC):
     """One mechanism: query, keys, values, mask and state in; context, weights and state out.
 
@@ -162,8 +176,16 @@ def find(name: str) -> type[Attention]:
     return found
 
 
+def named(section: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """What a config says of a mechanism, apart: {"name": "local_m", "window": 5} -> ("local_m", {"window": 5})."""
+    options = {"name": section} if isinstance(section, str) else dict(section)
+    if not isinstance(options.get("name"), str):
+        raise ValueError(f"attention needs a name: expected one of {', '.join(names())}, got {section!r}")
+    return options.pop("name"), options
+
+
 def build(section: str | Mapping[str, Any], depth: int, value_depth: int, **kwargs: Any) -> Attention:
     """The mechanism of a config: "dot", or {"name": "local_m", "window": 5}."""
-    options = {"name": section} if isinstance(section, str) else dict(section)
-    mechanism = find(options.pop("name"))
+    name, options = named(section)
+    mechanism = find(name)
     return mechanism(depth, value_depth, mechanism.Config(**options), **kwargs)

@@ -22,6 +22,7 @@ class Additive(Scored):
     def project_keys(self, values: tf.Tensor) -> tf.Tensor:
         return self.keys(values)
 
-    def score(self, query: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
-        hidden = tf.tanh(self.queries(query)[:, :, None, :] + keys[:, None, :, :])  # [batch, query, source, depth]
+    def score(self, query: tf.Tensor, keys: tf.Tensor, more: tf.Tensor | float = 0.0) -> tf.Tensor:
+        """As in Scored; `more`, [batch, query, source, depth], is what other mechanisms add inside the tanh."""
+        hidden = tf.tanh(self.queries(query)[:, :, None, :] + keys[:, None, :, :] + more)
         return self.energy(hidden)[..., 0]

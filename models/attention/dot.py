@@ -6,18 +6,14 @@ from typing import Any
 
 import tensorflow as tf
 
-from models.attention import Scored
+from models.attention import Scored, require_equal_depths
 
 
 class Dot(Scored):
     """score = query . key: Luong 2015, eq. 8, "dot"."""
 
     def __init__(self, depth: int, value_depth: int, config: Any = None, **kwargs: Any) -> None:
-        if depth != value_depth:
-            raise ValueError(
-                f"dot attention compares queries and values as they are: their depths must be equal, "
-                f"got {depth} and {value_depth}; general attention takes any"
-            )
+        require_equal_depths("dot", depth, value_depth, otherwise="general")
         super().__init__(depth, value_depth, config, **kwargs)
 
     def project_keys(self, values: tf.Tensor) -> tf.Tensor:

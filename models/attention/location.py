@@ -8,7 +8,8 @@ from typing import Annotated, Any, ClassVar
 import tensorflow as tf
 from annotated_types import Gt
 
-from models.attention import Attended, Attention, Keys, masked_softmax, mix, query_mask
+from models.attention import Attended, Attention, Keys, masked_softmax, mix, no_weights, query_mask
+from models.attention.additive import Additive
 from models.contract import Nest
 from models.layers import Dense
 
@@ -42,24 +43,21 @@ class Location(Attention):
     def __init__(self, depth: int, value_depth: int, config: Any = None, **kwargs: Any) -> None:
         super().__init__(depth, value_depth, config, **kwargs)
         filters, width = self.config.filters, self.config.width
-        self.queries = Dense(depth, depth, use_bias=False, name="queries")
-        self.keys = Dense(value_depth, depth, name="keys")  # its bias is b
+        self.additive = Additive(depth, value_depth, name="additive")
         self.filters = self.add_weight(
             shape=(width, 1, filters), initializer="glorot_uniform", name="filters", autocast=False
         )
-        self.locations = Dense(filters, depth, use_bias=False, name="locations")
-        self.energy = Dense(depth, 1, use_bias=False, name="energy")
+        self.locations = Dense(filters, depth, name="locations")  # its bias is b
 
     def prepare(self, values: tf.Tensor, mask: tf.Tensor) -> Keys:
-        return Keys(self.keys(values), values, mask)
+        return Keys(self.additive.project_keys(values), values, mask)
 
     def begin(self, keys: Keys, queries: int | tf.Tensor = 1) -> Nest:
-        return tf.zeros_like(query_mask(keys.mask)[:, :1], tf.float32)
+        return no_weights(keys.mask)
 
     def call(self, query: tf.Tensor, keys: Keys, state: Nest = (), training: bool = False) -> Attended:
         located = self.locations(self._convolve(state))
-        hidden = tf.tanh(self.queries(query)[:, :, None, :] + keys.keys[:, None, :, :] + located)
-        weights = masked_softmax(self.energy(hidden)[..., 0], query_mask(keys.mask))
+        weights = masked_softmax(self.additive.score(query, keys.keys, located), query_mask(keys.mask))
         return Attended(mix(weights, keys.values), weights, weights)
 
     def _convolve(self, weights: tf.Tensor) -> tf.Tensor:

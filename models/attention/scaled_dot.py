@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from models.attention import Scored
+from models.attention import Scored, require_equal_depths
 
 
 class ScaledDot(Scored):
@@ -17,11 +17,7 @@ class ScaledDot(Scored):
     """
 
     def __init__(self, depth: int, value_depth: int, config: Any = None, **kwargs: Any) -> None:
-        if depth != value_depth:
-            raise ValueError(
-                f"scaled_dot attention compares queries and values as they are: their depths must be equal, "
-                f"got {depth} and {value_depth}; multi_head attention takes any"
-            )
+        require_equal_depths("scaled_dot", depth, value_depth, otherwise="multi_head")
         super().__init__(depth, value_depth, config, **kwargs)
 
     def project_keys(self, values: tf.Tensor) -> tf.Tensor:

@@ -66,7 +66,7 @@ class Config:
         wrong = []
         if self.input_feeding and self.attend == "before":
             wrong.append("input_feeding is for attend: after; with attend: before the context goes into each step")
-        if self.copy and self.attention in ("none", {"name": "none"}):
+        if self.copy and attention.named(self.attention)[0] == "none":
             wrong.append("copy takes what attention looks at: with attention: none there is nothing to copy")
         if wrong:
             raise ValueError("; ".join(wrong))

@@ -46,9 +46,8 @@ def concat(layer: Any, query: Array, key: Array) -> float:
 
 
 def additive(layer: Any, query: Array, key: Array, extra: Array | float = 0.0) -> float:
-    """v . tanh(W query + V key + b + extra)."""
-    bias = layer.keys.bias.numpy() if layer.keys.use_bias else 0.0
-    hidden = np.tanh(query @ kernel(layer.queries) + key @ kernel(layer.keys) + bias + extra)
+    """v . tanh(W query + U key + extra)."""
+    hidden = np.tanh(query @ kernel(layer.queries) + key @ kernel(layer.keys) + extra)
     return hidden @ kernel(layer.energy)[:, 0]
 
 
@@ -70,7 +69,8 @@ def location(layer: Any, queries: Array, values: Array, mask: Array) -> Array:
             for r, weights in enumerate(filters):
                 if 0 <= j + r - half < SOURCE:
                     seen += weights * rows[-1][j + r - half]
-            scores.append(additive(layer, query, values[j], seen @ kernel(layer.locations)))
+            moved = seen @ kernel(layer.locations) + layer.locations.bias.numpy()
+            scores.append(additive(layer.additive, query, values[j], moved))
         rows.append(softmax(scores, mask))
     return np.array(rows[1:])
 
@@ -78,8 +78,8 @@ def location(layer: Any, queries: Array, values: Array, mask: Array) -> Array:
 def coverage(layer: Any, queries: Array, values: Array, mask: Array) -> Array:
     covered, rows = np.zeros(SOURCE), []
     for query in queries:
-        extra = [covered[j] * layer.covered.numpy() for j in range(SOURCE)]
-        rows.append(softmax([additive(layer, query, values[j], extra[j]) for j in range(SOURCE)], mask))
+        extra = [covered[j] * kernel(layer.covered)[0] + layer.covered.bias.numpy() for j in range(SOURCE)]
+        rows.append(softmax([additive(layer.additive, query, values[j], extra[j]) for j in range(SOURCE)], mask))
         covered = covered + rows[-1]
     return np.array(rows)
 
