@@ -1,13 +1,16 @@
-"""The README shows what is there: commands that exist, and a configuration that is good."""
+"""The pages show what is there: commands that exist, a configuration that is good, links that lead somewhere."""
 
 from __future__ import annotations
 
+import pathlib
 import re
 import shlex
 
+import pytest
 import typer.main
 import yaml
 
+from models import attention
 from pipeline import cli, config, digest
 
 README = (digest.PROJECT / "README.md").read_text()
@@ -37,6 +40,18 @@ def test_the_targets_of_make_exist() -> None:
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
 
 
-def test_the_picture_is_there() -> None:
-    for path in re.findall(r"\]\(([^)]+)\)", README):
-        assert (digest.PROJECT / path).exists(), path
+PAGES = [path for folder in (".", "docs", "tests/benchmarks") for path in (digest.PROJECT / folder).glob("*.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(digest.PROJECT)))
+def test_links_and_pictures_lead_somewhere(page: pathlib.Path) -> None:
+    text = page.read_text()
+    for link in re.findall(r"\]\(([^)]+)\)", text):
+        path, _, section = link.partition("#")
+        assert (page.parent / path).exists(), link
+        assert not section or f"\n## {section}\n" in text, link
+
+
+def test_every_mechanism_has_its_section() -> None:
+    sections = re.findall(r"^## (\w+)$", (digest.PROJECT / "docs" / "attention.md").read_text(), flags=re.MULTILINE)
+    assert set(attention.names()) <= set(sections)
