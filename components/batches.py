@@ -15,7 +15,7 @@ import dataclasses
 import functools
 import itertools
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import annotated_types
 import numpy as np
@@ -76,10 +76,21 @@ class Sequences:
 Pool = dict[str, Sequences]  # {SOURCE_IDS, TARGET_IDS}
 
 
-def training(files: Sequence[str], config: Config, seed: int, epoch: int) -> Iterator[Batch]:
-    """Shuffled batches of one epoch: the same for the same seed and epoch, so that a resumed run finds its place."""
+def training(
+    files: Sequence[str],
+    config: Config,
+    seed: int,
+    epoch: int,
+    cut_anew: Callable[[Pool, int], Pool] | None = None,
+) -> Iterator[Batch]:
+    """Shuffled batches of one epoch: the same for the same seed and epoch, so that a resumed run finds its place.
+
+    `cut_anew`, where it is given, makes other pieces of a pool's texts (`components/subword_sampling.py`) by a seed.
+    """
     random = np.random.default_rng((seed, epoch))
     for pool in pools(files, config.pool_rows):
+        if cut_anew:
+            pool = cut_anew(pool, int(random.integers(2**31)))
         batches = arrange(pool, config, random.permutation(_rows(pool)))
         for index in random.permutation(len(batches)):
             yield _batch(pool, batches[index], config)

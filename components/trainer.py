@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from components import batches, progress, settings, tokenizer, tracking, training
 from components.decoded_score import DecodedScore
+from components.subword_sampling import SubwordSampling
 from components.transform import SourceGraph
 from models import zoo
 from models.contract import PAD, SOURCE_IDS, Seq2Seq
@@ -63,7 +64,13 @@ def run_fn(fn_args: typing.Any) -> None:
     with progress.TrainingBar(rich.console.Console(stderr=True)) as bar:
         outcome = training.train(
             model,
-            functools.partial(batches.training, training_files, config.training.batches, config.training.seed),
+            functools.partial(
+                batches.training,
+                training_files,
+                config.training.batches,
+                config.training.seed,
+                cut_anew=_cut_anew(config, tokenizers),
+            ),
             functools.partial(batches.evaluation, validation_files, config.training.batches),
             config.training,
             checkpoints,
@@ -106,6 +113,11 @@ def _models(config: Config, tokenizers: tokenizer.Tokenizers) -> tuple[Seq2Seq, 
     finally:
         keras.config.set_dtype_policy(before)
     return model, build()
+
+
+def _cut_anew(config: Config, tokenizers: tokenizer.Tokenizers) -> SubwordSampling | None:
+    strength = config.training.subword_sampling
+    return SubwordSampling(tokenizers, strength) if strength else None
 
 
 def _score(

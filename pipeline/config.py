@@ -149,6 +149,13 @@ def _check_together(config: Config) -> Iterator[Problem]:
         yield Problem("model", str(error))
     if shape.shared_pieces and config.tokenizer.shared is None:
         yield Problem("model", "copy and tie_embeddings: all need tokenizer.shared: pieces that both sides share")
+    kinds = {pieces.kind for pieces in config.tokenizer.sides().values()}
+    if config.training.subword_sampling and not kinds & {"bpe", "unigram"}:
+        yield Problem(
+            "training.subword_sampling",
+            f"{config.training.subword_sampling}, expected 0: pieces of kind {' and '.join(sorted(kinds))} can be cut "
+            "in one way only, those of kind bpe and unigram in many",
+        )
 
 
 def to_flat(config: Config) -> dict[str, str]:

@@ -87,6 +87,22 @@ def test_epochs_are_shuffled_and_reproducible(tmp_path: pathlib.Path) -> None:
     assert Counter(epoch(1, 4)) == Counter((tuple(source), tuple(target)) for source, target in rows)
 
 
+def test_a_pool_is_cut_anew_by_the_seed_and_the_epoch(tmp_path: pathlib.Path) -> None:
+    file, seeds = write(tmp_path / "rows.gz", [([4, 5, 3], [6, 3])] * 11), []
+
+    def cut_anew(pool: batches.Pool, seed: int) -> batches.Pool:
+        seeds.append(seed)
+        return pool | {SOURCE_IDS: pool_of([([7, 3], [0])] * 11)[SOURCE_IDS]}
+
+    for epoch in (0, 1, 0):
+        cut = [
+            row for batch in batches.training([file], batches.Config(), 5, epoch, cut_anew) for row in rows_of(batch)
+        ]
+        assert cut == [((7, 3), (6, 3))] * 11
+    assert seeds[0] == seeds[2] != seeds[1]
+    assert all(0 <= seed < 2**31 for seed in seeds)
+
+
 def test_pools_lose_nothing(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "PARSED_AT_ONCE", 11)
     rows = [([4 + n % 7, 3], [5, 3]) for n in range(101)]

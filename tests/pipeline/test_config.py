@@ -159,3 +159,13 @@ def test_a_model_of_shared_pieces_needs_a_tokenizer_of_them(tmp_path: pathlib.Pa
     found = problems(tmp_path, GOOD, change)
     assert found == {"model": "copy and tie_embeddings: all need tokenizer.shared: pieces that both sides share"}
     config.load(write(tmp_path, GOOD), [change, "tokenizer.shared={kind: bpe, vocabulary_size: 300}"])
+
+
+def test_letters_cannot_be_cut_in_other_ways(tmp_path: pathlib.Path) -> None:
+    changes = ["training.subword_sampling=0.1", "tokenizer.source={kind: char}", "tokenizer.target={kind: word}"]
+    found = problems(tmp_path, GOOD, *changes)
+    assert found == {
+        "training.subword_sampling": "0.1, expected 0: pieces of kind char and word can be cut in one way only, "
+        "those of kind bpe and unigram in many"
+    }
+    config.load(write(tmp_path, GOOD), [*changes[:2], "tokenizer.target={kind: unigram}"])
