@@ -52,7 +52,8 @@ class Decoded(NamedTuple):
 
     logits: tf.Tensor  # float32 [batch, target, vocabulary]
     attention: tf.Tensor  # float32 [batch, target, source], rows sum to 1 over the source
-    log_choice: tf.Tensor | None = None  # float32 [batch, target], log-probability of positions that were drawn
+    # float32 [batch, target], log-probability of positions that were drawn; None, or 0, where none are.
+    log_choice: tf.Tensor | None = None
 
 
 class Step(NamedTuple):

@@ -28,7 +28,7 @@ class Pointer(keras.layers.Layer):
     """The pointer-generator's mixture (See 2017, eq. 8 and 9), over one vocabulary of both sides.
 
     Source [[7, 9, 3]] looked at with [[0.8, 0.1, 0.1]], and a gate that is half open:
-    P(7) = 0.5 P_vocabulary(7) + 0.5 * 0.8.
+    P(7) = 0.5 P_vocabulary(7) + 0.5 * 0.8. Where weights sum to less than 1 (monotonic attention), so do these.
     """
 
     def __init__(self, depth: int, **kwargs: Any) -> None:

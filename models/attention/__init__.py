@@ -45,7 +45,7 @@ class Attended(NamedTuple):
     context: tf.Tensor  # [batch, query, value_depth]
     weights: tf.Tensor  # float32 [batch, query, source], rows sum to 1 (to 0 where there is nothing to attend to)
     state: Nest = ()  # leaves [batch, query, ...], for the query that comes next
-    log_choice: tf.Tensor | None = None  # float32 [batch, query], log-probability of a position that was drawn
+    log_choice: tf.Tensor | None = None  # float32 [batch, query], log-probability of a position, where one was drawn
 
 
 @dataclasses.dataclass(frozen=True)

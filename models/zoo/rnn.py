@@ -37,7 +37,8 @@ class Config:
             decoder that sees where the encoder ends and no more.
         attend: before a step (Bahdanau 2015) or after it (Luong 2015).
         input_feeding: the attentional vector goes into the next step (Luong 2015, section 3.3); with "after".
-        residual: a layer, but for the decoder's lowest, adds its inputs to its outputs where their depths are equal.
+        residual: a layer, but for the decoder's lowest, adds its inputs (after their dropout) to its outputs where
+            their depths are equal.
         layer_norm: gates are normalised (Ba 2016).
         dropout: of embeddings, between layers, of the encoder's outputs and of the attentional vector.
         tie_embeddings: the target's embeddings are the output projection ("output"; Press 2017), and those of the
