@@ -5,6 +5,7 @@ A validation row, ids of "K AE T" in and greedily decoded "K AH T" out, adds [1 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -54,8 +55,8 @@ class DecodedScore:
             """int32 [batch, source] -> the best answer, int32 [batch, target]."""
             memory = model.encode(source_ids)
             found = decoding.greedy(
-                lambda tokens, state: model.step(tokens, state, memory),
-                model.start(memory),
+                functools.partial(model.step, memory=memory),
+                functools.partial(model.start, memory),
                 batch_size=tf.shape(source_ids)[0],
                 max_length=settings.limits(tf.math.count_nonzero(source_ids != PAD, axis=-1)),
             )

@@ -11,14 +11,14 @@ A model is held in two ways. Training calls it whole, with teacher forcing::
 Decoding encodes once and then steps, state in and state out (`models/decoding.py`)::
 
     memory = model.encode(source_ids)            # leaves [batch, ...]
-    state = model.start(memory)                  # leaves [batch, ...]
+    state = model.start(memory, length)          # leaves [batch, ...], with room for so many pieces
     step = model.step(tokens, state, memory)     # tokens [batch, beam], leaves of the state [batch, beam, ...]
 """
 
 from __future__ import annotations
 
 import abc
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -45,6 +45,7 @@ DECODER_IDS = "decoder_ids"
 SPLITS = ("train", "validation", "test")
 
 Nest = Any  # a tensor, or a tuple, list or dict of nests
+Length: TypeAlias = int | tf.Tensor  # int32 [] where it is a tensor
 
 
 class Decoded(NamedTuple):
@@ -72,8 +73,11 @@ class Seq2Seq(keras.Model, abc.ABC):
         """Read the source once: int32 [batch, source], PAD where there is nothing -> memory, leaves [batch, ...]."""
 
     @abc.abstractmethod
-    def start(self, memory: Nest) -> Nest:
-        """The decoder's state before its first piece, leaves [batch, ...] (decoding adds the beam axis)."""
+    def start(self, memory: Nest, length: Length) -> Nest:
+        """The decoder's state before its first piece, leaves [batch, ...] (decoding adds the beam axis).
+
+        `length` is the number of steps that will be made at most: a state that holds what was said keeps its shape.
+        """
 
     @abc.abstractmethod
     def step(self, tokens: tf.Tensor, state: Nest, memory: Nest) -> Step:

@@ -1,9 +1,9 @@
-"""Greedy and beam search, pure functions of `step(tokens, state) -> contract.Step`.
+"""Greedy and beam search, pure functions of `start(length) -> state` and `step(tokens, state) -> contract.Step`.
 
 They run in eager mode, in a graph, in a SavedModel and, with a static batch and limit, under XLA. A row gives the same
 answer alone as in a batch. A model that always prefers 7 and then END::
 
-    greedy(step, state, batch_size=1, max_length=4) -> Hypotheses(tokens [[[7, 3, 0, 0, 0]]], scores [[-0.2]])
+    greedy(step, start, batch_size=1, max_length=4) -> Hypotheses(tokens [[[7, 3, 0, 0, 0]]], scores [[-0.2]])
 
 Scores are log P(Y) / ((5 + |Y|) / 6) ** length_penalty (Wu 2016, eq. 14, without coverage), |Y| with END. Every answer
 ends with END: one that reaches its limit is closed with it, at the price of END's probability there.
@@ -17,11 +17,12 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import tensorflow as tf
 
-from models.contract import END, PAD, START, UNK, Nest, Step
+from models.contract import END, PAD, START, UNK, Length, Nest, Step
 from models.states import add_beam, keep_shapes
 
+StartFunction = Callable[[Length], Nest]
 StepFunction = Callable[[tf.Tensor, Nest], Step]
-Limit: TypeAlias = int | tf.Tensor
+Limit: TypeAlias = int | tf.Tensor  # int32 [] or [batch] where it is a tensor
 
 _NEVER = float("-inf")
 
@@ -50,7 +51,7 @@ class _Path(NamedTuple):
 
 def greedy(
     step: StepFunction,
-    state: Nest,
+    start: StartFunction,
     *,
     batch_size: Limit,
     max_length: Limit,
@@ -59,8 +60,8 @@ def greedy(
 ) -> Hypotheses:
     """The likeliest piece, step by step, until END or `max_length` pieces (END not counted; one number or int [batch]).
 
-    `state`: leaves [batch, ...], as `model.start` gives them; a step must keep their shapes. PAD and START are never
-    said, UNK only if it is allowed. Hypotheses have a beam of one.
+    `start` is asked once, for leaves [batch, ...] with room for as many steps as there will be; a step must keep their
+    shapes. PAD and START are never said, UNK only if it is allowed. Hypotheses have a beam of one.
     """
     limits, length = _limits(max_length, batch_size)
 
@@ -88,7 +89,7 @@ def greedy(
         tokens=tf.fill([batch_size, length], PAD),
         log_probability=tf.zeros([batch_size]),
         done=tf.zeros([batch_size], tf.bool),
-        state=add_beam(state, 1),
+        state=add_beam(start(length)),
     )
     _, end = tf.while_loop(unfinished, body, (0, first), maximum_iterations=length)
     pieces = tf.math.count_nonzero(end.tokens != PAD, axis=-1, dtype=tf.int32)
@@ -108,7 +109,7 @@ class _Beam(NamedTuple):
 
 def beam_search(
     step: StepFunction,
-    state: Nest,
+    start: StartFunction,
     *,
     batch_size: Limit,
     beam_size: int,
@@ -132,7 +133,7 @@ def beam_search(
     if beam_size == 1:
         return greedy(
             step,
-            state,
+            start,
             batch_size=batch_size,
             max_length=max_length,
             length_penalty=length_penalty,
@@ -170,7 +171,7 @@ def beam_search(
         no_tokens,
         nothing,
         no_tokens,
-        add_beam(state, beam_size),
+        add_beam(start(length), beam_size),
     )
     _, beam = tf.while_loop(unfinished, body, (0, first), maximum_iterations=length)
     scores = beam.finished[:, :n_best]

@@ -56,6 +56,14 @@ class Embedding(keras.layers.Embedding):
         return super().call(inputs) * self.scale
 
 
+class LayerNorm(keras.layers.LayerNormalization):
+    """keras.layers.LayerNormalization (Ba 2016) over the last axis, its weights made at once."""
+
+    def __init__(self, depth: int, **kwargs: Any) -> None:
+        super().__init__(epsilon=1e-5, **kwargs)
+        self.build((None, depth))
+
+
 class Dropout(keras.layers.Dropout):
     """keras.layers.Dropout (Srivastava 2014), one float in, 0 or 1 / (1 - rate) times it out, with Philox by name.
 

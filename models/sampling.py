@@ -136,7 +136,7 @@ def _roll_out(
         mixed = tf.where(tf.range(length) == time, last, mixed)
         return time + 1, last, mixed, keep_shapes(said.state, state)
 
-    state = add_beam(model.start(memory))
+    state = add_beam(model.start(memory, length))
     first = (tf.constant(1), decoder_ids[:, :1], decoder_ids, state)
     return tf.while_loop(lambda time, *_: time < length, body, first)[2]
 

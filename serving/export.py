@@ -80,7 +80,7 @@ class ServedModel(tf.Module):
         memory = self._untracked.model.encode(source)
         found = decoding.beam_search(
             functools.partial(self._untracked.model.step, memory=memory),
-            self._untracked.model.start(memory),
+            functools.partial(self._untracked.model.start, memory),
             batch_size=tf.shape(source)[0],
             beam_size=self._settings.beam_size,
             max_length=self._settings.limits(ragged.row_lengths()),

@@ -34,7 +34,7 @@ _NEVER = -1e30
 class Keys(NamedTuple):
     """What is attended to, prepared once for every query that will come."""
 
-    keys: Nest  # leaves [batch, source, ...], what a query is scored against
+    keys: Nest  # leaves [batch, ...], what a query is scored against
     values: tf.Tensor  # [batch, source, value_depth], what the context is made of
     mask: tf.Tensor  # bool [batch, source] or, a row a query, [batch, query, source]; True = attend
 

@@ -46,11 +46,11 @@ class MultiHead(Attention):
         self.contexts = Dense(depth, value_depth, use_bias=False, name="contexts")
 
     def prepare(self, values: tf.Tensor, mask: tf.Tensor) -> Keys:
-        return Keys((self.keys(values), self.values(values)), values, mask)
+        return Keys((self._split(self.keys(values)), self._split(self.values(values))), values, mask)
 
     def call(self, query: tf.Tensor, keys: Keys, state: Nest = (), training: bool = False) -> Attended:
         queries = self._split(self.queries(query)) * (self.depth // self.heads) ** -0.5
-        projected, values = (self._split(part) for part in keys.keys)
+        projected, values = keys.keys  # [batch, head, source, depth / heads]
         scores = tf.matmul(queries, projected, transpose_b=True)  # [batch, head, query, source]
         weights = masked_softmax(scores, query_mask(keys.mask)[:, None])
         context = tf.transpose(tf.matmul(tf.cast(weights, values.dtype), values), [0, 2, 1, 3])

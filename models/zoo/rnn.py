@@ -16,7 +16,7 @@ from annotated_types import Ge, Gt, Lt, MultipleOf
 
 from models import attention, losses
 from models.attention import Attention, Keys
-from models.contract import DECODER_IDS, PAD, SOURCE_IDS, Decoded, Seq2Seq, Step
+from models.contract import DECODER_IDS, PAD, SOURCE_IDS, Decoded, Length, Seq2Seq, Step
 from models.layers import Dense, Dropout, Embedding
 from models.output import Pointer, TiedLogits
 from models.recurrent import CELLS, CellName, Encoder, Layers
@@ -135,7 +135,10 @@ class RecurrentSeq2Seq(Seq2Seq):
         values = self.dropout(values, training=training)
         return Memory(self.decoder.attention.prepare(values, mask), summary, source_ids)
 
-    def start(self, memory: Memory) -> State:
+    def start(self, memory: Memory, length: Length) -> State:
+        return self._first_state(memory)  # as large for any length
+
+    def _first_state(self, memory: Memory) -> State:
         # Bahdanau 2015, A.2.2: s_0 = tanh(W h); here h is where both directions end, not the backward one alone.
         layers, parts = self.layout
         flat = tf.split(self.bridge(memory.summary), layers * parts, axis=-1)
@@ -150,7 +153,7 @@ class RecurrentSeq2Seq(Seq2Seq):
     def call(self, inputs: dict[str, tf.Tensor], training: bool = False) -> Decoded:
         memory = self.encode(inputs[SOURCE_IDS], training=training)
         embedded = self.dropout(self.target_embedding(inputs[DECODER_IDS]), training=training)
-        said = self.decoder(embedded, self.start(memory), memory.keys, training=training)
+        said = self.decoder(embedded, self._first_state(memory), memory.keys, training=training)
         logits = self._logits(embedded, said, memory, training=training)
         return Decoded(logits, said.attended.weights, said.attended.log_choice)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from models.contract import DECODER_IDS, PAD, SOURCE_IDS, Decoded, Nest, Seq2Seq, Step
+from models.contract import DECODER_IDS, PAD, SOURCE_IDS, Decoded, Length, Nest, Seq2Seq, Step
 
 VOCABULARY = 13
 
@@ -30,7 +30,7 @@ class Toy(Seq2Seq):
         share /= tf.reduce_sum(share, axis=1, keepdims=True)
         return tf.reduce_sum(share[..., None] * tf.cast(self.source(source_ids), tf.float32), axis=1), share
 
-    def start(self, memory: Nest) -> Nest:
+    def start(self, memory: Nest, length: Length) -> Nest:
         return memory[0]
 
     def step(self, tokens: tf.Tensor, state: Nest, memory: Nest) -> Step:

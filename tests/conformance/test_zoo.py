@@ -31,8 +31,16 @@ CONFIGS: dict[str, list[dict[str, Any]]] = {
         {"attention": "location", "input_feeding": True, "cell": "lstm", "decoder_layers": 2},
         {"attention": "coverage", "attend": "before", "copy": True, "tie_embeddings": "all"},
     ],
+    "transformer": [
+        {"norm": "pre", "positions": "sinusoidal", "tie_embeddings": "none"},
+        {"norm": "post", "positions": "learned", "tie_embeddings": "all"},
+        {"norm": "pre", "tie_embeddings": "output"},
+    ],
 }
-SMALL = {"rnn": {"units": 20, "embedding": 13}}
+SMALL = {
+    "rnn": {"units": 20, "embedding": 13},
+    "transformer": {"units": 20, "heads": 4, "feed_forward": 23, "encoder_layers": 2, "decoder_layers": 3},
+}
 SOURCE_VOCABULARY, TARGET_VOCABULARY = 17, 19
 BATCH, SOURCE, TARGET = 3, 7, 5
 SOMETIMES_NOTHING = ("none", "monotonic")  # may attend to nothing at all
@@ -80,8 +88,8 @@ def batch(seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndarray]:
 def decode(model: Seq2Seq, source_ids: tf.Tensor, beam_size: int = 3) -> Hypotheses:
     memory = model.encode(source_ids)
     return beam_search(
-        lambda tokens, state: model.step(tokens, state, memory),
-        model.start(memory),
+        functools.partial(model.step, memory=memory),
+        functools.partial(model.start, memory),
         batch_size=tf.shape(source_ids)[0],
         beam_size=beam_size,
         max_length=TARGET,
@@ -129,7 +137,7 @@ def test_what_a_batch_gives(family: str, options: dict[str, Any]) -> None:
     assert (logits.shape, logits.dtype) == ((BATCH, TARGET, TARGET_VOCABULARY), tf.float32)
     assert (attention.shape, attention.dtype) == ((BATCH, TARGET, SOURCE), tf.float32)
     looked = tf.reduce_sum(attention, axis=-1)
-    if options["attention"] in SOMETIMES_NOTHING:
+    if options.get("attention") in SOMETIMES_NOTHING:
         assert np.all(looked < 1 + 1e-5)
     else:
         np.testing.assert_allclose(looked, np.ones((BATCH, TARGET)), atol=1e-5)
@@ -166,7 +174,7 @@ def test_a_step_says_what_the_whole_says(family: str, options: dict[str, Any]) -
     memory = model.encode(inputs[SOURCE_IDS])
     # Two hypotheses a row: the row's own pieces and the pieces of the row before it.
     decoder = tf.stack([inputs[DECODER_IDS], np.roll(inputs[DECODER_IDS], 1, axis=0)], axis=1)
-    state = tf.nest.map_structure(lambda leaf: tf.repeat(leaf[:, None], 2, axis=1), model.start(memory))
+    state = tf.nest.map_structure(lambda leaf: tf.repeat(leaf[:, None], 2, axis=1), model.start(memory, TARGET))
     for time in range(TARGET):
         step = model.step(decoder[:, :, time], state, memory)
         tf.nest.assert_same_structure(step.state, state)

@@ -233,4 +233,4 @@ def test_prepared_keys_hold_the_values_as_they_are() -> None:
         keys = prepare(make(name), values, mask)
         assert isinstance(keys, Keys)
         np.testing.assert_array_equal(keys.values, values)
-        assert all(leaf.shape[:2] == (BATCH, SOURCE) for leaf in tf.nest.flatten(keys.keys))
+        assert all(leaf.shape[0] == BATCH for leaf in tf.nest.flatten(keys.keys))

@@ -12,7 +12,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.contract import END, PAD, START, UNK, Step
+from models.contract import END, PAD, START, UNK, Length, Step
 from models.decoding import Hypotheses, beam_search, greedy
 
 VOCABULARY = 7
@@ -24,8 +24,7 @@ class Chain(NamedTuple):
 
     logits: np.ndarray  # float32 [batch, before, last, vocabulary]
 
-    @property
-    def state(self) -> dict[str, tf.Tensor]:
+    def start(self, length: Length) -> dict[str, tf.Tensor]:
         batch = len(self.logits)
         return {"row": tf.range(batch), "before": tf.fill([batch, 1], PAD)}
 
@@ -75,7 +74,7 @@ def pieces_of(tokens: tf.Tensor) -> tuple[int, ...]:
 
 
 def search(model: Chain, **options: object) -> Hypotheses:
-    return beam_search(model.step, model.state, batch_size=len(model.logits), **options)
+    return beam_search(model.step, model.start, batch_size=len(model.logits), **options)
 
 
 @settings(max_examples=20, deadline=None)
@@ -150,7 +149,7 @@ def test_greedy_takes_the_likeliest_piece_and_is_a_beam_of_one(seed: int, limit:
             break
         expected += (last,)
     options = {"max_length": limit, "length_penalty": alpha}
-    found = greedy(model.step, model.state, batch_size=1, **options)
+    found = greedy(model.step, model.start, batch_size=1, **options)
     assert pieces_of(found.tokens[0, 0]) == expected
     np.testing.assert_allclose(found.scores[0, 0], model.score(0, expected, alpha), atol=1e-4)
     beam = search(model, beam_size=1, **options)
@@ -198,7 +197,7 @@ def test_the_search_stops_when_every_row_is_done(beam_size: int) -> None:
         steps.append(tokens)
         return model.step(tokens, state)
 
-    beam_search(step, model.state, batch_size=1, beam_size=beam_size, max_length=50, n_best=1)
+    beam_search(step, model.start, batch_size=1, beam_size=beam_size, max_length=50, n_best=1)
     assert len(steps) == 2
 
 
@@ -226,7 +225,8 @@ def test_a_saved_model_decodes_batches_and_limits_of_any_size(beam_size: int, tm
         @tf.function(input_signature=[tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.int32)])
         def decode(self, rows: tf.Tensor, limits: tf.Tensor) -> Hypotheses:
             state = {"row": rows, "before": tf.fill([tf.size(rows), 1], PAD)}
-            return beam_search(model.step, state, batch_size=tf.size(rows), beam_size=beam_size, max_length=limits)
+            options = {"batch_size": tf.size(rows), "beam_size": beam_size, "max_length": limits}
+            return beam_search(model.step, lambda length: state, **options)
 
     tf.saved_model.save(Export(), str(tmp_path))
     decode = tf.saved_model.load(str(tmp_path)).decode

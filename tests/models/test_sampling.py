@@ -66,7 +66,7 @@ def counting(step: Any) -> Any:
         return Step(step(tokens, state), tf.zeros([]), state + 1)
 
     return types.SimpleNamespace(
-        encode=lambda source_ids: source_ids, start=lambda memory: tf.zeros_like(memory[:, 0]), step=advance
+        encode=lambda source_ids: source_ids, start=lambda memory, length: tf.zeros_like(memory[:, 0]), step=advance
     )
 
 
