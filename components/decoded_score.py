@@ -54,11 +54,13 @@ class DecodedScore:
         def decode(source_ids: tf.Tensor) -> tf.Tensor:
             """int32 [batch, source] -> the best answer, int32 [batch, target]."""
             memory = model.encode(source_ids)
+            lengths = tf.math.count_nonzero(source_ids != PAD, axis=-1)
             found = decoding.greedy(
                 functools.partial(model.step, memory=memory),
                 functools.partial(model.start, memory),
                 batch_size=tf.shape(source_ids)[0],
-                max_length=settings.limits(tf.math.count_nonzero(source_ids != PAD, axis=-1)),
+                max_length=settings.limits(lengths),
+                constraints=settings.constraints(lengths),
             )
             return found.tokens[:, 0]
 

@@ -5,26 +5,28 @@ answer alone as in a batch. A model that always prefers 7 and then END::
 
     greedy(step, start, batch_size=1, max_length=4) -> Hypotheses(tokens [[[7, 3, 0, 0, 0]]], scores [[-0.2]])
 
-Scores are log P(Y) / ((5 + |Y|) / 6) ** length_penalty (Wu 2016, eq. 14, without coverage), |Y| with END. Every answer
-ends with END: one that reaches its limit is closed with it, at the price of END's probability there.
+Scores are log P(Y) / ((5 + |Y|) / 6) ** length_penalty + coverage (Wu 2016, eq. 14), |Y| with END. Every answer ends
+with END: one that reaches its limit is closed with it, at the price of END's probability there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
-from models.contract import END, PAD, START, UNK, Length, Nest, Step
+from models.constraints import NONE, Constraints, Limit, Rules, limits_of
+from models.contract import END, PAD, START, Length, Nest, Step
 from models.states import add_beam, keep_shapes
 
 StartFunction = Callable[[Length], Nest]
 StepFunction = Callable[[tf.Tensor, Nest], Step]
-Limit: TypeAlias = int | tf.Tensor  # int32 [] or [batch] where it is a tensor
 
 _NEVER = float("-inf")
+_UNSEEN = (
+    1e-6  # the least attention that counts, so that what hard attention did not look at costs 14 and not everything
+)
 
 
 class Hypotheses(NamedTuple):
@@ -37,6 +39,18 @@ class Hypotheses(NamedTuple):
 def normalise(log_probability: tf.Tensor, length: tf.Tensor, length_penalty: float) -> tf.Tensor:
     """Wu 2016, eq. 14: a log-probability float32 [...] and the number of pieces with END, int32 [...] -> the score."""
     return log_probability / ((5.0 + tf.cast(length, tf.float32)) / 6.0) ** length_penalty
+
+
+def coverage(looked: tf.Tensor, source: tf.Tensor, penalty: float) -> tf.Tensor:
+    """Wu 2016, eq. 14: beta * sum_i log(min(sum_j p_ij, 1)), the less the more was left out: float32 [batch, beam].
+
+    Args:
+        looked: the attention's weights, summed over the steps: float32 [batch, beam, source].
+        source: where there is something to look at: bool [batch, source].
+        penalty: beta.
+    """
+    share = tf.clip_by_value(looked, _UNSEEN, 1.0)
+    return penalty * tf.reduce_sum(tf.where(source[:, None], tf.math.log(share), 0.0), axis=-1)
 
 
 class _Path(NamedTuple):
@@ -56,25 +70,29 @@ def greedy(
     batch_size: Limit,
     max_length: Limit,
     length_penalty: float = 0.0,
-    allow_unknown: bool = False,
+    constraints: Constraints = NONE,
 ) -> Hypotheses:
     """The likeliest piece, step by step, until END or `max_length` pieces (END not counted; one number or int [batch]).
 
     `start` is asked once, for leaves [batch, ...] with room for as many steps as there will be; a step must keep their
     shapes. PAD and START are never said, UNK only if it is allowed. Hypotheses have a beam of one.
     """
-    limits, length = _limits(max_length, batch_size)
+    limits, length = limits_of(max_length, batch_size)
 
     def unfinished(time: tf.Tensor, loop: _Path) -> tf.Tensor:
         return tf.logical_and(time < length, tf.logical_not(tf.reduce_all(loop.done)))
 
     def body(time: tf.Tensor, loop: _Path) -> tuple[tf.Tensor, _Path]:
         said = step(loop.last, loop.state)
-        logits = said.logits[:, 0]  # [batch, vocabulary]
-        allowed = logits + _penalties(logits, allow_unknown)
-        piece = tf.where(time >= limits, END, tf.argmax(allowed, axis=-1, output_type=tf.int32))
-        chosen = tf.gather(logits, piece, batch_dims=1) - tf.reduce_logsumexp(logits, axis=-1)
-        piece = tf.where(loop.done, PAD, piece)
+        rules = Rules.of(constraints, limits, length, said.logits.shape[-1])
+        allowed, end = (
+            rules.pieces(said.logits, time),
+            rules.end(said.logits, time),
+        )  # [batch, 1, vocabulary], [batch, 1]
+        ends = rules.at_limit(time) | (end >= tf.reduce_max(allowed, axis=-1))
+        piece = tf.where(ends, END, tf.argmax(allowed, axis=-1, output_type=tf.int32))
+        chosen = tf.gather(said.logits, piece, batch_dims=2) - tf.reduce_logsumexp(said.logits, axis=-1)
+        piece, chosen = tf.where(loop.done, PAD, piece[:, 0]), chosen[:, 0]
         after = _Path(
             last=piece[:, None],
             tokens=tf.where(tf.range(length) == time, piece[:, None], loop.tokens),
@@ -115,21 +133,27 @@ def beam_search(
     beam_size: int,
     max_length: Limit,
     length_penalty: float = 0.0,
+    coverage_penalty: float = 0.0,
+    source: tf.Tensor | None = None,
     n_best: int | None = None,
-    allow_unknown: bool = False,
+    constraints: Constraints = NONE,
 ) -> Hypotheses:
     """The `n_best` (default: all of the beam) best-scored of the answers that a beam of `beam_size` comes across.
 
     Live and finished hypotheses are kept apart (Wu 2016, section 7), so a live one never drives a better finished one
     out. A hypothesis may finish where END is among the `beam_size` best continuations of its row. A row is done when
     nothing live can still be among its `n_best`: the search stops early and misses nothing, and a row does not depend
-    on the others of its batch. A beam of one is greedy search. Arguments as for `greedy`.
+    on the others of its batch. A beam of one is greedy search. Arguments as for `greedy`, and with a `coverage_penalty`
+    the `source`, bool [batch, source], True where there is something to look at: see `coverage`.
     """
     n_best = beam_size if n_best is None else n_best
     if not 1 <= n_best <= beam_size:
         raise ValueError(f"n_best must be 1 to beam_size, got n_best {n_best} and beam_size {beam_size}")
-    if length_penalty < 0:
-        raise ValueError(f"length_penalty must be 0 or more, got {length_penalty}")
+    for name, penalty in (("length_penalty", length_penalty), ("coverage_penalty", coverage_penalty)):
+        if penalty < 0:
+            raise ValueError(f"{name} must be 0 or more, got {penalty}")
+    if coverage_penalty and (beam_size == 1 or source is None):
+        raise ValueError("a coverage_penalty ranks answers by what they looked at: it needs a beam of 2 and the source")
     if beam_size == 1:
         return greedy(
             step,
@@ -137,24 +161,31 @@ def beam_search(
             batch_size=batch_size,
             max_length=max_length,
             length_penalty=length_penalty,
-            allow_unknown=allow_unknown,
+            constraints=constraints,
         )
-    limits, length = _limits(max_length, batch_size)
+    limits, length = limits_of(max_length, batch_size)
+    if source is not None:
+        step, start = _watched(step, start, source)
 
     def unfinished(time: tf.Tensor, beam: _Beam) -> tf.Tensor:
-        # Log-probabilities only fall and the divisor is largest at the limit: no live hypothesis can score above this.
+        # Log-probabilities only fall, the divisor is largest at the limit, and coverage only takes away: no live
+        # hypothesis can score above this.
         reachable = normalise(beam.live[:, 0], limits + 1, length_penalty)
         return tf.logical_and(time < length, tf.reduce_any(reachable > beam.finished[:, n_best - 1]))
 
     def body(time: tf.Tensor, beam: _Beam) -> tuple[tf.Tensor, _Beam]:
         said = step(beam.last, beam.state)
-        live, parents, pieces, ends = _continue(said.logits, beam.live, allow_unknown)
-        at_limit = (time >= limits)[:, None]
+        rules = Rules.of(constraints, limits, length, said.logits.shape[-1])
+        live, parents, pieces, ends = _continue(said.logits, beam.live, rules, time)
+        at_limit = rules.at_limit(time)
         ends = tf.where(at_limit | _among_best(ends, live), ends, _NEVER)
         live = tf.where(at_limit, _NEVER, live)
+        scores = normalise(ends, time + 1, length_penalty)
+        if source is not None:
+            scores += coverage(said.state.looked, source, coverage_penalty)
         here = tf.range(length) == time
         finished, finished_tokens = _best(
-            tf.concat([beam.finished, normalise(ends, time + 1, length_penalty)], axis=1),
+            tf.concat([beam.finished, scores], axis=1),
             tf.concat([beam.finished_tokens, tf.where(here, END, beam.live_tokens)], axis=1),
             beam_size,
         )
@@ -178,8 +209,25 @@ def beam_search(
     return Hypotheses(tf.where(tf.math.is_finite(scores)[..., None], beam.finished_tokens[:, :n_best], PAD), scores)
 
 
+class _Watched(NamedTuple):
+    """A state, and where the hypothesis looked so far."""
+
+    state: Nest
+    looked: tf.Tensor  # float32 [batch, source], the sum of its attention
+
+
+def _watched(step: StepFunction, start: StartFunction, source: tf.Tensor) -> tuple[StepFunction, StartFunction]:
+    """The same steps, whose state is a _Watched."""
+
+    def watched_step(tokens: tf.Tensor, before: _Watched) -> Step:
+        said = step(tokens, before.state)
+        return said._replace(state=_Watched(said.state, before.looked + said.attention))
+
+    return watched_step, lambda length: _Watched(start(length), tf.zeros_like(source, tf.float32))
+
+
 def _continue(
-    logits: tf.Tensor, live: tf.Tensor, allow_unknown: bool
+    logits: tf.Tensor, live: tf.Tensor, rules: Rules, time: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
     """The best ways to go on: [batch, beam, vocabulary], [batch, beam] -> log-probability, parent, piece; that of END.
 
@@ -190,11 +238,11 @@ def _continue(
     beam_size = live.shape[1]
     totals = live - tf.reduce_logsumexp(logits, axis=-1)
     width = min(beam_size, logits.shape[-1])
-    best, pieces = tf.math.top_k(logits + _penalties(logits, allow_unknown, END), width)
+    best, pieces = tf.math.top_k(rules.pieces(logits, time), width)
     candidates = tf.reshape(best + totals[..., None], [-1, beam_size * width])
     live, chosen = tf.math.top_k(candidates, beam_size)
     pieces = tf.gather(tf.reshape(pieces, [-1, beam_size * width]), chosen, batch_dims=1)
-    return live, chosen // width, pieces, totals + logits[..., END]
+    return live, chosen // width, pieces, totals + rules.end(logits, time)
 
 
 def _among_best(ends: tf.Tensor, live: tf.Tensor) -> tf.Tensor:
@@ -207,18 +255,3 @@ def _best(scores: tf.Tensor, tokens: tf.Tensor, beam_size: int) -> tuple[tf.Tens
     """The best `beam_size` of [batch, n] scores and their tokens [batch, n, length]; of equals, the first."""
     scores, chosen = tf.math.top_k(scores, beam_size)
     return scores, tf.gather(tokens, chosen, batch_dims=1)
-
-
-def _penalties(logits: tf.Tensor, allow_unknown: bool, *others: int) -> tf.Tensor:
-    """-inf for every piece that must not be said, else 0: [vocabulary]."""
-    penalties = np.zeros(logits.shape[-1], np.float32)
-    penalties[[PAD, START, *others] if allow_unknown else [PAD, START, UNK, *others]] = _NEVER
-    return tf.constant(penalties)
-
-
-def _limits(max_length: Limit, batch_size: Limit) -> tuple[tf.Tensor, Limit]:
-    """One number or one a row -> (int32 [batch], the length of the tokens, static where it can be)."""
-    limits = tf.convert_to_tensor(max_length, tf.int32)
-    length = tf.maximum(tf.reduce_max(limits), 0) + 1  # the largest of no rows is the least integer
-    static = tf.get_static_value(limits)
-    return tf.broadcast_to(limits, [batch_size]), length if static is None else int(static.max(initial=0)) + 1

@@ -20,6 +20,7 @@ import tensorflow as tf
 import tensorflow_text
 
 from models import decoding
+from models.constraints import NONE, Constraints
 from models.contract import DECODER_IDS, END, PAD, SOURCE, SOURCE_IDS, START, Seq2Seq
 from serving import pieces, signatures
 from serving.card import EXTRA, Card
@@ -36,6 +37,9 @@ class Decoding:
         length_penalty: alpha of GNMT's length penalty (Wu 2016, eq. 14); 0 is none.
         max_length_ratio: an answer has at most this many pieces for each piece of the source,
         max_length_offset: and this many more.
+        min_length_ratio: an answer has at least this many, where the greatest length allows it.
+        coverage_penalty: beta of GNMT's coverage penalty (the same equation), which is for a beam of 2 or more; 0 is
+            none.
     """
 
     __pydantic_config__: typing.ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -44,6 +48,19 @@ class Decoding:
     length_penalty: typing.Annotated[float, annotated_types.Ge(0)] = 0.6
     max_length_ratio: typing.Annotated[float, annotated_types.Ge(0)] = 1.5
     max_length_offset: typing.Annotated[int, annotated_types.Ge(1)] = 10
+    min_length_ratio: typing.Annotated[float, annotated_types.Ge(0)] = 0.0
+    coverage_penalty: typing.Annotated[float, annotated_types.Ge(0)] = 0.0
+
+    def __post_init__(self) -> None:
+        """Coverage ranks answers: there must be several."""
+        if self.coverage_penalty and self.beam_size == 1:
+            raise ValueError("coverage_penalty ranks the answers of a beam: expected a beam_size of 2 or more, got 1")
+
+    def constraints(self, lengths: tf.Tensor) -> Constraints:
+        """What answers must be like, for sources of so many pieces with END: int [n]."""
+        if not self.min_length_ratio:
+            return NONE
+        return Constraints(min_length=tf.cast(tf.cast(lengths, tf.float32) * self.min_length_ratio, tf.int32))
 
     def limits(self, lengths: tf.Tensor) -> tf.Tensor:
         """How many pieces an answer may have, for sources of so many with END: int [n] -> int32 [n]."""
@@ -85,6 +102,9 @@ class ServedModel(tf.Module):
             beam_size=self._settings.beam_size,
             max_length=self._settings.limits(ragged.row_lengths()),
             length_penalty=self._settings.length_penalty,
+            coverage_penalty=self._settings.coverage_penalty,
+            source=source != PAD if self._settings.coverage_penalty else None,
+            constraints=self._settings.constraints(ragged.row_lengths()),
             n_best=answers,
         )
         return source, found.tokens, found.scores
@@ -117,19 +137,20 @@ class ServedModel(tf.Module):
     def align(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """`align`: the best answer and its attention, read by running the answer through the decoder once more."""
         source, tokens, scores = self._best(text)
-        _, outputs = self._forced(source, tokens)
-        return {signatures.TEXT: self._text(tokens), signatures.SCORE: scores, **outputs}
+        return {signatures.TEXT: self._text(tokens), signatures.SCORE: scores, **self._forced(source, tokens)}
 
-    def _forced(self, source: tf.Tensor, tokens: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """Say given pieces, ids [n, source] and [n, target] -> logits [n, target, vocabulary]; pieces, attention."""
+    def _forced(self, source: tf.Tensor, tokens: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Say given pieces, ids [n, source] and [n, target] -> the pieces, their log-probabilities and attention."""
         starts = tf.fill([tf.shape(tokens)[0], 1], START)
         decoder_ids = tf.concat([starts, tokens[:, :-1]], axis=1)
         decoded = self._untracked.model({SOURCE_IDS: source, DECODER_IDS: decoder_ids}, training=False)
-        real = tf.cast(tokens != PAD, tf.float32)[..., None]
-        return decoded.logits, {
+        said = tf.gather(decoded.logits, tokens, batch_dims=2) - tf.reduce_logsumexp(decoded.logits, axis=-1)
+        real = tokens != PAD
+        return {
             signatures.SOURCE_PIECES: _pieces(self._source_tokenizer, source),
             signatures.TARGET_PIECES: _pieces(self._target_tokenizer, tokens),
-            signatures.ATTENTION: tf.cast(decoded.attention, tf.float32) * real,
+            signatures.PIECE_SCORES: tf.where(real, said, 0.0),
+            signatures.ATTENTION: tf.where(real[..., None], decoded.attention, 0.0),
         }
 
     @tf.function(
@@ -141,14 +162,14 @@ class ServedModel(tf.Module):
         tf.debugging.assert_equal(tf.size(text), tf.size(target), "text and target must have the same number of rows")
         ends = tf.fill([tf.size(target), 1], END)
         tokens = _padded(tf.concat([self._target_tokenizer.tokenize(target), ends], axis=1))
-        logits, outputs = self._forced(_padded(self._source_ids(text)), tokens)
-        said = tf.gather(logits, tokens, batch_dims=2) - tf.reduce_logsumexp(logits, axis=-1)
-        real = tokens != PAD
-        score = decoding.normalise(
-            tf.reduce_sum(tf.where(real, said, 0.0), axis=1),
-            tf.math.count_nonzero(real, axis=1, dtype=tf.int32),
-            self._settings.length_penalty,
-        )
+        source = _padded(self._source_ids(text))
+        outputs = self._forced(source, tokens)
+        length = tf.math.count_nonzero(tokens != PAD, axis=1, dtype=tf.int32)
+        said = tf.reduce_sum(outputs[signatures.PIECE_SCORES], axis=1)
+        score = decoding.normalise(said, length, self._settings.length_penalty)
+        if self._settings.coverage_penalty:
+            looked = tf.reduce_sum(outputs[signatures.ATTENTION], axis=1, keepdims=True)
+            score += decoding.coverage(looked, source != PAD, self._settings.coverage_penalty)[:, 0]
         return {signatures.SCORE: score, **outputs}
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=signatures.EXAMPLES)])

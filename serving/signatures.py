@@ -2,10 +2,11 @@
 
 SERVING_DEFAULT = "serving_default"  # {text: string [n]} -> {text: string [n], score: float32 [n]}
 N_BEST = "n_best"  # {text: string [n]} -> {text: string [n, beam], score: float32 [n, beam]}, best first
-# {text} -> {text, score, source_pieces [n, source], target_pieces [n, target], attention [n, target, source]}
+# {text} -> {text, score, source_pieces [n, source], target_pieces and the log-probability of each, piece_scores
+# [n, target], attention [n, target, source]}
 ALIGN = "align"
-# {text: string [n], target: string [n]} -> {score [n], source_pieces, target_pieces, attention}: a given answer, held
-# against the model piece by piece (forced decoding)
+# {text: string [n], target: string [n]} -> {score [n], source_pieces, target_pieces, piece_scores, attention}: a given
+# answer, held against the model piece by piece (forced decoding)
 SCORE_TARGET = "score"
 EXAMPLES = "examples"  # {examples: string [n], serialized tf.Example} -> {text, score}: what TFMA calls
 
@@ -14,4 +15,5 @@ TARGET = "target"
 SCORE = "score"
 SOURCE_PIECES = "source_pieces"
 TARGET_PIECES = "target_pieces"
+PIECE_SCORES = "piece_scores"
 ATTENTION = "attention"

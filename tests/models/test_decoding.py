@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -12,69 +10,10 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.contract import END, PAD, START, UNK, Length, Step
+from models.constraints import Constraints
+from models.contract import END, PAD, START, UNK, Step
 from models.decoding import Hypotheses, beam_search, greedy
-
-VOCABULARY = 7
-PIECES = (4, 5, 6)
-
-
-class Chain(NamedTuple):
-    """A second-order Markov chain a row: what follows depends on the piece and on the one before it (the state)."""
-
-    logits: np.ndarray  # float32 [batch, before, last, vocabulary]
-
-    def start(self, length: Length) -> dict[str, tf.Tensor]:
-        batch = len(self.logits)
-        return {"row": tf.range(batch), "before": tf.fill([batch, 1], PAD)}
-
-    def step(self, tokens: tf.Tensor, state: dict[str, tf.Tensor]) -> Step:
-        where = tf.stack([state["row"], state["before"][..., 0], tokens], axis=-1)
-        logits = tf.gather_nd(tf.constant(self.logits), where)
-        return Step(logits, logits[..., :1], {"row": state["row"], "before": tokens[..., None]})
-
-    def log_probability(self, row: int, pieces: tuple[int, ...]) -> float:
-        """Of the pieces and END."""
-        total, before, last = 0.0, PAD, START
-        for piece in (*pieces, END):
-            logits = self.logits[row, before, last].astype(np.float64)
-            total += logits[piece] - np.log(np.exp(logits).sum())
-            before, last = last, piece
-        return total
-
-    def score(self, row: int, pieces: tuple[int, ...], alpha: float) -> float:
-        return self.log_probability(row, pieces) / ((5 + len(pieces) + 1) / 6) ** alpha
-
-    def answers(self, row: int, limit: int, alpha: float) -> list[tuple[float, tuple[int, ...]]]:
-        """Every answer with its score, best first."""
-        every = (pieces for n in range(limit + 1) for pieces in itertools.product(PIECES, repeat=n))
-        return sorted(((self.score(row, pieces, alpha), pieces) for pieces in every), reverse=True)
-
-
-def chain(seed: int, batch: int = 1, scale: float = 2.0) -> Chain:
-    shape = (batch, VOCABULARY, VOCABULARY, VOCABULARY)
-    return Chain((np.random.default_rng(seed).normal(size=shape) * scale).astype(np.float32))
-
-
-def first_order(follows: dict[int, dict[int, float]]) -> Chain:
-    """A chain of one row by hand: {last: {next: probability}}; what is not named is as good as impossible."""
-    probabilities = np.full((1, VOCABULARY, VOCABULARY, VOCABULARY), 1e-9, np.float32)
-    for last, nexts in follows.items():
-        for piece, probability in nexts.items():
-            probabilities[0, :, last, piece] = probability
-    return Chain(np.log(probabilities))
-
-
-def pieces_of(tokens: tf.Tensor) -> tuple[int, ...]:
-    """[7, 5, END, PAD, PAD] -> (7, 5), after a look at its form."""
-    row = list(np.asarray(tokens))
-    end = row.index(END)
-    assert row[end + 1 :] == [PAD] * (len(row) - end - 1)
-    return tuple(int(piece) for piece in row[:end])
-
-
-def search(model: Chain, **options: object) -> Hypotheses:
-    return beam_search(model.step, model.start, batch_size=len(model.logits), **options)
+from tests.models.chains import PIECES, Chain, chain, first_order, pieces_of, search
 
 
 @settings(max_examples=20, deadline=None)
@@ -131,7 +70,7 @@ def test_a_row_alone_gets_the_answer_it_gets_in_a_batch(seed: int, beam_size: in
     together = search(model, beam_size=beam_size, max_length=tf.constant(limits), length_penalty=alpha)
     assert together.tokens.shape == (4, beam_size, 6)
     for row, limit in enumerate(limits):
-        alone = search(Chain(model.logits[row : row + 1]), beam_size=beam_size, max_length=limit, length_penalty=alpha)
+        alone = search(model.row(row), beam_size=beam_size, max_length=limit, length_penalty=alpha)
         np.testing.assert_array_equal(together.tokens[row, :, : limit + 1], alone.tokens[0])
         assert not np.any(together.tokens[row, :, limit + 1 :])
         np.testing.assert_allclose(together.scores[row], alone.scores[0], rtol=1e-6)
@@ -186,7 +125,9 @@ def test_a_length_penalty_prefers_the_longer_of_two_alike() -> None:
 def test_unknown_is_said_only_where_it_is_allowed(beam_size: int) -> None:
     model = first_order({START: {UNK: 0.9, 4: 0.1}, UNK: {END: 1.0}, 4: {END: 1.0}})
     assert pieces_of(search(model, beam_size=beam_size, max_length=2).tokens[0, 0]) == (4,)
-    assert pieces_of(search(model, beam_size=beam_size, max_length=2, allow_unknown=True).tokens[0, 0]) == (UNK,)
+    assert pieces_of(
+        search(model, beam_size=beam_size, max_length=2, constraints=Constraints(allow_unknown=True)).tokens[0, 0]
+    ) == (UNK,)
 
 
 @pytest.mark.parametrize("beam_size", [1, 3])

@@ -45,7 +45,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
         SourceIds(tokenizers),
         tokenizers.source_model,
         tokenizers.target_model,
-        export.Decoding(beam_size=3, length_penalty=0.7),
+        export.Decoding(beam_size=3, length_penalty=0.7, coverage_penalty=0.3, min_length_ratio=0.5),
     )
     saved = tmp_path_factory.mktemp("export") / "1"
     export.save(served, saved, Card("tiny", "1", "word"), TEXTS)
@@ -70,11 +70,35 @@ def test_a_given_answer_has_the_score_that_the_search_gives_it(model: LocalModel
 def test_the_attention_of_a_given_answer_is_that_of_the_same_answer_found(model: LocalModel) -> None:
     found = model.predict("align", {"text": TEXTS})
     given = score(model, TEXTS, found["text"].tolist())
-    assert set(given) == {"score", "source_pieces", "target_pieces", "attention"}
+    assert set(given) == {"score", "source_pieces", "target_pieces", "piece_scores", "attention"}
     length = given["target_pieces"].shape[1]  # a search leaves room for the longest answer that it may find
     assert given["target_pieces"].tolist() == found["target_pieces"][:, :length].tolist()
     assert given["source_pieces"].tolist() == found["source_pieces"].tolist()
     np.testing.assert_allclose(given["attention"], found["attention"][:, :length], atol=1e-6)
+    np.testing.assert_allclose(given["piece_scores"], found["piece_scores"][:, :length], atol=1e-5)
+
+
+def test_the_score_is_made_of_the_scores_of_the_pieces_and_of_the_coverage(model: LocalModel) -> None:
+    found = score(model, TEXTS, TARGETS)
+    said = found["piece_scores"]
+    assert ((said < 0) == (found["target_pieces"] != "")).all()
+    lengths = (said < 0).sum(axis=1)
+    looked = np.where(found["source_pieces"] != "", found["attention"].sum(axis=1), 1.0)
+    coverage = 0.3 * np.log(np.clip(looked, 1e-6, 1.0)).sum(axis=1)
+    np.testing.assert_allclose(found["score"], said.sum(axis=1) / ((5 + lengths) / 6) ** 0.7 + coverage, rtol=1e-4)
+
+
+def test_answers_are_at_least_as_long_as_the_settings_say(model: LocalModel) -> None:
+    texts = ["fovea" * 8, "e"]
+    answers = model.predict("n_best", {"text": texts})["text"]
+    assert all(
+        len(answer.split()) >= len(text + ".") // 2 for text, row in zip(texts, answers, strict=True) for answer in row
+    )
+
+
+def test_coverage_needs_a_beam() -> None:
+    with pytest.raises(ValueError, match="expected a beam_size of 2 or more, got 1"):
+        export.Decoding(beam_size=1, coverage_penalty=0.2)
 
 
 def test_pieces_of_a_given_answer_end_and_attention_is_over_the_source(model: LocalModel) -> None:
