@@ -1,11 +1,11 @@
-"""Greedy and beam search, pure functions of `start(length) -> state` and `step(tokens, state) -> contract.Step`.
+"""Greedy search and sampling, pure functions of `start(length) -> state` and `step(tokens, state) -> contract.Step`.
 
 They run in eager mode, in a graph, in a SavedModel and, with a static batch and limit, under XLA. A row gives the same
 answer alone as in a batch. A model that always prefers 7 and then END::
 
     greedy(step, start, batch_size=1, max_length=4) -> Hypotheses(tokens [[[7, 3, 0, 0, 0]]], scores [[-0.2]])
 
-Scores are log P(Y) / ((5 + |Y|) / 6) ** length_penalty + coverage (Wu 2016, eq. 14), |Y| with END. Every answer ends
+Scores are log P(Y) / ((5 + |Y|) / 6) ** length_penalty (Wu 2016, eq. 14), |Y| with END. Every answer ends
 with END: one that reaches its limit is closed with it, at the price of END's probability there.
 """
 
@@ -23,11 +23,6 @@ from models.states import add_beam, keep_shapes
 StartFunction = Callable[[Length], Nest]
 StepFunction = Callable[[tf.Tensor, Nest], Step]
 
-_NEVER = float("-inf")
-_UNSEEN = (
-    1e-6  # the least attention that counts, so that what hard attention did not look at costs 14 and not everything
-)
-
 
 class Hypotheses(NamedTuple):
     """Answers of every row, best first. Where a row has fewer than asked for: no pieces, score -inf."""
@@ -41,26 +36,18 @@ def normalise(log_probability: tf.Tensor, length: tf.Tensor, length_penalty: flo
     return log_probability / ((5.0 + tf.cast(length, tf.float32)) / 6.0) ** length_penalty
 
 
-def coverage(looked: tf.Tensor, source: tf.Tensor, penalty: float) -> tf.Tensor:
-    """Wu 2016, eq. 14: beta * sum_i log(min(sum_j p_ij, 1)), the less the more was left out: float32 [batch, beam].
-
-    Args:
-        looked: the attention's weights, summed over the steps: float32 [batch, beam, source].
-        source: where there is something to look at: bool [batch, source].
-        penalty: beta.
-    """
-    share = tf.clip_by_value(looked, _UNSEEN, 1.0)
-    return penalty * tf.reduce_sum(tf.where(source[:, None], tf.math.log(share), 0.0), axis=-1)
-
-
 class _Path(NamedTuple):
-    """A greedy search between two steps."""
+    """One answer a row between two steps."""
 
     last: tf.Tensor  # int32 [batch, 1], the last piece
     tokens: tf.Tensor  # int32 [batch, length]
     log_probability: tf.Tensor  # float32 [batch]
     done: tf.Tensor  # bool [batch]
     state: Nest  # leaves [batch, 1, ...]
+
+
+# (Allowed logits of what is not END [batch, 1, vocabulary], that of END [batch, 1], time) -> a piece, int32 [batch, 1].
+Choice = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def greedy(
@@ -77,6 +64,76 @@ def greedy(
     `start` is asked once, for leaves [batch, ...] with room for as many steps as there will be; a step must keep their
     shapes. PAD and START are never said, UNK only if it is allowed. Hypotheses have a beam of one.
     """
+
+    def choose(allowed: tf.Tensor, end: tf.Tensor, time: tf.Tensor) -> tf.Tensor:
+        likeliest = tf.argmax(allowed, axis=-1, output_type=tf.int32)
+        return tf.where(end >= tf.reduce_max(allowed, axis=-1), END, likeliest)
+
+    return _walk(step, start, choose, batch_size, max_length, length_penalty, constraints)
+
+
+def sample(
+    step: StepFunction,
+    start: StartFunction,
+    *,
+    seeds: tf.Tensor,
+    max_length: Limit,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    length_penalty: float = 0.0,
+    constraints: Constraints = NONE,
+) -> Hypotheses:
+    """A piece drawn with the probability that it has, step by step; the same answer for the same seed, in any batch.
+
+    (Not the same with XLA and without: their generators count differently.)
+    Arguments as for `greedy`, and scores, too: they are those of the model, whatever it was drawn with.
+
+    Args:
+        seeds: one a row, int32 [batch].
+        temperature: the logits are divided by it: below 1 likely pieces become likelier.
+        top_k: only so many of the likeliest pieces (Fan 2018); 0: all.
+        top_p: only the likeliest pieces that have this probability together (Holtzman 2020), one at least.
+    """
+    if temperature <= 0 or top_k < 0 or not 0 < top_p <= 1:
+        raise ValueError(
+            "expected a temperature above 0, top_k of 0 or more and top_p above 0, at most 1: "
+            f"got {temperature}, {top_k} and {top_p}"
+        )
+    _, length = limits_of(max_length, tf.shape(seeds)[0])
+    draws = tf.map_fn(  # [batch, length, 1]; Philox by name: models/layers.py, Dropout
+        lambda seed: tf.random.stateless_uniform([length, 1], tf.stack([seed, 0]), alg="philox"),
+        seeds,
+        fn_output_signature=tf.float32,
+    )
+
+    def choose(allowed: tf.Tensor, end: tf.Tensor, time: tf.Tensor) -> tf.Tensor:
+        pieces = tf.range(allowed.shape[-1])
+        logits = tf.where(pieces == END, end[..., None], allowed) / temperature
+        width = min(top_k or logits.shape[-1], logits.shape[-1])
+        best, kept = tf.math.top_k(logits, width)
+        chances = tf.nn.softmax(best)
+        # A piece is in where those before it do not make up top_p yet: the first is in any case.
+        chances = tf.where(tf.cumsum(chances, axis=-1, exclusive=True) < top_p, chances, 0.0)
+        sums = tf.cumsum(chances, axis=-1)
+        draw = tf.gather(draws, time, axis=1)[..., None] * sums[..., -1:]
+        place = tf.math.count_nonzero(sums <= draw, axis=-1, dtype=tf.int32)
+        last = tf.math.count_nonzero(chances > 0.0, axis=-1, dtype=tf.int32) - 1  # a draw may be rounded up to the sum
+        return tf.gather(kept, tf.minimum(place, last), batch_dims=2)
+
+    return _walk(step, start, choose, tf.shape(seeds)[0], max_length, length_penalty, constraints)
+
+
+def _walk(
+    step: StepFunction,
+    start: StartFunction,
+    choose: Choice,
+    batch_size: Limit,
+    max_length: Limit,
+    length_penalty: float,
+    constraints: Constraints,
+) -> Hypotheses:
+    """One piece after the other, as `choose` says."""
     limits, length = limits_of(max_length, batch_size)
 
     def unfinished(time: tf.Tensor, loop: _Path) -> tf.Tensor:
@@ -85,12 +142,8 @@ def greedy(
     def body(time: tf.Tensor, loop: _Path) -> tuple[tf.Tensor, _Path]:
         said = step(loop.last, loop.state)
         rules = Rules.of(constraints, limits, length, said.logits.shape[-1])
-        allowed, end = (
-            rules.pieces(said.logits, time),
-            rules.end(said.logits, time),
-        )  # [batch, 1, vocabulary], [batch, 1]
-        ends = rules.at_limit(time) | (end >= tf.reduce_max(allowed, axis=-1))
-        piece = tf.where(ends, END, tf.argmax(allowed, axis=-1, output_type=tf.int32))
+        piece = choose(rules.pieces(said.logits, time), rules.end(said.logits, time), time)
+        piece = tf.where(rules.at_limit(time), END, piece)
         chosen = tf.gather(said.logits, piece, batch_dims=2) - tf.reduce_logsumexp(said.logits, axis=-1)
         piece, chosen = tf.where(loop.done, PAD, piece[:, 0]), chosen[:, 0]
         after = _Path(
@@ -112,146 +165,3 @@ def greedy(
     _, end = tf.while_loop(unfinished, body, (0, first), maximum_iterations=length)
     pieces = tf.math.count_nonzero(end.tokens != PAD, axis=-1, dtype=tf.int32)
     return Hypotheses(end.tokens[:, None], normalise(end.log_probability, pieces, length_penalty)[:, None])
-
-
-class _Beam(NamedTuple):
-    """The search between two steps. Live: goes on; finished: has END. Both best first."""
-
-    last: tf.Tensor  # int32 [batch, beam], the last piece of a live hypothesis
-    live: tf.Tensor  # float32 [batch, beam], log-probability
-    live_tokens: tf.Tensor  # int32 [batch, beam, length]
-    finished: tf.Tensor  # float32 [batch, beam], score
-    finished_tokens: tf.Tensor  # int32 [batch, beam, length]
-    state: Nest  # leaves [batch, beam, ...]
-
-
-def beam_search(
-    step: StepFunction,
-    start: StartFunction,
-    *,
-    batch_size: Limit,
-    beam_size: int,
-    max_length: Limit,
-    length_penalty: float = 0.0,
-    coverage_penalty: float = 0.0,
-    source: tf.Tensor | None = None,
-    n_best: int | None = None,
-    constraints: Constraints = NONE,
-) -> Hypotheses:
-    """The `n_best` (default: all of the beam) best-scored of the answers that a beam of `beam_size` comes across.
-
-    Live and finished hypotheses are kept apart (Wu 2016, section 7), so a live one never drives a better finished one
-    out. A hypothesis may finish where END is among the `beam_size` best continuations of its row. A row is done when
-    nothing live can still be among its `n_best`: the search stops early and misses nothing, and a row does not depend
-    on the others of its batch. A beam of one is greedy search. Arguments as for `greedy`, and with a `coverage_penalty`
-    the `source`, bool [batch, source], True where there is something to look at: see `coverage`.
-    """
-    n_best = beam_size if n_best is None else n_best
-    if not 1 <= n_best <= beam_size:
-        raise ValueError(f"n_best must be 1 to beam_size, got n_best {n_best} and beam_size {beam_size}")
-    for name, penalty in (("length_penalty", length_penalty), ("coverage_penalty", coverage_penalty)):
-        if penalty < 0:
-            raise ValueError(f"{name} must be 0 or more, got {penalty}")
-    if coverage_penalty and (beam_size == 1 or source is None):
-        raise ValueError("a coverage_penalty ranks answers by what they looked at: it needs a beam of 2 and the source")
-    if beam_size == 1:
-        return greedy(
-            step,
-            start,
-            batch_size=batch_size,
-            max_length=max_length,
-            length_penalty=length_penalty,
-            constraints=constraints,
-        )
-    limits, length = limits_of(max_length, batch_size)
-    if source is not None:
-        step, start = _watched(step, start, source)
-
-    def unfinished(time: tf.Tensor, beam: _Beam) -> tf.Tensor:
-        # Log-probabilities only fall, the divisor is largest at the limit, and coverage only takes away: no live
-        # hypothesis can score above this.
-        reachable = normalise(beam.live[:, 0], limits + 1, length_penalty)
-        return tf.logical_and(time < length, tf.reduce_any(reachable > beam.finished[:, n_best - 1]))
-
-    def body(time: tf.Tensor, beam: _Beam) -> tuple[tf.Tensor, _Beam]:
-        said = step(beam.last, beam.state)
-        rules = Rules.of(constraints, limits, length, said.logits.shape[-1])
-        live, parents, pieces, ends = _continue(said.logits, beam.live, rules, time)
-        at_limit = rules.at_limit(time)
-        ends = tf.where(at_limit | _among_best(ends, live), ends, _NEVER)
-        live = tf.where(at_limit, _NEVER, live)
-        scores = normalise(ends, time + 1, length_penalty)
-        if source is not None:
-            scores += coverage(said.state.looked, source, coverage_penalty)
-        here = tf.range(length) == time
-        finished, finished_tokens = _best(
-            tf.concat([beam.finished, scores], axis=1),
-            tf.concat([beam.finished_tokens, tf.where(here, END, beam.live_tokens)], axis=1),
-            beam_size,
-        )
-        follow = tf.nest.map_structure(lambda leaf: tf.gather(leaf, parents, batch_dims=1), said.state)
-        tokens = tf.where(here, pieces[..., None], tf.gather(beam.live_tokens, parents, batch_dims=1))
-        after = _Beam(pieces, live, tokens, finished, finished_tokens, follow)
-        return time + 1, keep_shapes(after, beam)
-
-    nothing = tf.fill([batch_size, beam_size], _NEVER)
-    no_tokens = tf.fill([batch_size, beam_size, length], PAD)
-    first = _Beam(
-        tf.fill([batch_size, beam_size], START),
-        tf.concat([tf.zeros([batch_size, 1]), nothing[:, 1:]], axis=1),  # the copies of START are not alternatives
-        no_tokens,
-        nothing,
-        no_tokens,
-        add_beam(start(length), beam_size),
-    )
-    _, beam = tf.while_loop(unfinished, body, (0, first), maximum_iterations=length)
-    scores = beam.finished[:, :n_best]
-    return Hypotheses(tf.where(tf.math.is_finite(scores)[..., None], beam.finished_tokens[:, :n_best], PAD), scores)
-
-
-class _Watched(NamedTuple):
-    """A state, and where the hypothesis looked so far."""
-
-    state: Nest
-    looked: tf.Tensor  # float32 [batch, source], the sum of its attention
-
-
-def _watched(step: StepFunction, start: StartFunction, source: tf.Tensor) -> tuple[StepFunction, StartFunction]:
-    """The same steps, whose state is a _Watched."""
-
-    def watched_step(tokens: tf.Tensor, before: _Watched) -> Step:
-        said = step(tokens, before.state)
-        return said._replace(state=_Watched(said.state, before.looked + said.attention))
-
-    return watched_step, lambda length: _Watched(start(length), tf.zeros_like(source, tf.float32))
-
-
-def _continue(
-    logits: tf.Tensor, live: tf.Tensor, rules: Rules, time: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-    """The best ways to go on: [batch, beam, vocabulary], [batch, beam] -> log-probability, parent, piece; that of END.
-
-    All [batch, beam]; the first three best first, the last in the order of `live`. Only the chosen logits are turned
-    into log-probabilities, and the best of a row are chosen among the best of each hypothesis: both save passes over
-    the vocabulary.
-    """
-    beam_size = live.shape[1]
-    totals = live - tf.reduce_logsumexp(logits, axis=-1)
-    width = min(beam_size, logits.shape[-1])
-    best, pieces = tf.math.top_k(rules.pieces(logits, time), width)
-    candidates = tf.reshape(best + totals[..., None], [-1, beam_size * width])
-    live, chosen = tf.math.top_k(candidates, beam_size)
-    pieces = tf.gather(tf.reshape(pieces, [-1, beam_size * width]), chosen, batch_dims=1)
-    return live, chosen // width, pieces, totals + rules.end(logits, time)
-
-
-def _among_best(ends: tf.Tensor, live: tf.Tensor) -> tf.Tensor:
-    """Whether fewer than beam others beat a candidate: [batch, beam] and [batch, beam] -> bool [batch, beam]."""
-    others = tf.concat([ends, live], axis=1)
-    return tf.math.count_nonzero(others[:, None, :] > ends[:, :, None], axis=-1, dtype=tf.int32) < live.shape[1]
-
-
-def _best(scores: tf.Tensor, tokens: tf.Tensor, beam_size: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """The best `beam_size` of [batch, n] scores and their tokens [batch, n, length]; of equals, the first."""
-    scores, chosen = tf.math.top_k(scores, beam_size)
-    return scores, tf.gather(tokens, chosen, batch_dims=1)

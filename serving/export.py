@@ -19,7 +19,7 @@ import annotated_types
 import tensorflow as tf
 import tensorflow_text
 
-from models import decoding
+from models import beam, decoding
 from models.constraints import NONE, Constraints
 from models.contract import DECODER_IDS, END, PAD, SOURCE, SOURCE_IDS, START, Seq2Seq
 from serving import pieces, signatures
@@ -95,7 +95,7 @@ class ServedModel(tf.Module):
         ragged = self._source_ids(text)
         source = _padded(ragged)
         memory = self._untracked.model.encode(source)
-        found = decoding.beam_search(
+        found = beam.beam_search(
             functools.partial(self._untracked.model.step, memory=memory),
             functools.partial(self._untracked.model.start, memory),
             batch_size=tf.shape(source)[0],
@@ -169,7 +169,7 @@ class ServedModel(tf.Module):
         score = decoding.normalise(said, length, self._settings.length_penalty)
         if self._settings.coverage_penalty:
             looked = tf.reduce_sum(outputs[signatures.ATTENTION], axis=1, keepdims=True)
-            score += decoding.coverage(looked, source != PAD, self._settings.coverage_penalty)[:, 0]
+            score += beam.coverage(looked, source != PAD, self._settings.coverage_penalty)[:, 0]
         return {signatures.SCORE: score, **outputs}
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=signatures.EXAMPLES)])

@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models import attention, zoo
+from models.beam import beam_search
 from models.contract import DECODER_IDS, END, PAD, SOURCE_IDS, START, Seq2Seq
-from models.decoding import Hypotheses, beam_search
+from models.decoding import Hypotheses
 from models.losses import label_smoothed_cross_entropy
 
 # The shapes in which a family is checked: between them every choice that its config has.

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from models.beam import beam_search
 from models.contract import END, PAD, START, Length, Step
-from models.decoding import Hypotheses, beam_search
+from models.decoding import Hypotheses
 
 VOCABULARY, SOURCE = 7, 3
 PIECES = (4, 5, 6)

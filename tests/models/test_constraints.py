@@ -8,9 +8,9 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.beam import coverage
 from models.constraints import Constraints
 from models.contract import PAD, UNK
-from models.decoding import coverage
 from tests.models.chains import SOURCE, chain, pieces_of, search
 
 ALPHA, LIMIT = 0.6, 3

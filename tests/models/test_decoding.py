@@ -1,7 +1,8 @@
-"""Search against the list of all answers, on chains so small that it can be written down."""
+"""Searches and sampling against the list of all answers, on chains so small that it can be written down."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -10,9 +11,10 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.beam import beam_search
 from models.constraints import Constraints
 from models.contract import END, PAD, START, UNK, Step
-from models.decoding import Hypotheses, beam_search, greedy
+from models.decoding import Hypotheses, greedy, sample
 from tests.models.chains import PIECES, Chain, chain, first_order, pieces_of, search
 
 
@@ -191,3 +193,83 @@ def test_a_saved_model_decodes_batches_and_limits_of_any_size(beam_size: int, tm
 def test_wrong_options_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         search(DETOUR, max_length=3, **options)
+
+
+def drawn(model: Chain, seeds: list[int], **options: object) -> Hypotheses:
+    """A sample of the chain's first row for each seed."""
+    rows = Chain(*(np.repeat(part[:1], len(seeds), axis=0) for part in model))
+    return sample(rows.step, rows.start, seeds=tf.constant(seeds), **options)
+
+
+def test_samples_come_as_often_as_the_model_says() -> None:
+    model, draws = chain(3, scale=1.0), 4000
+    found = drawn(model, list(range(draws)), max_length=2)
+    counted = Counter(pieces_of(tokens[0]) for tokens in found.tokens)
+    answers = model.answers(0, 2, 0.0)
+    # PAD, START and UNK are never said, and at the limit comes END: what is left is drawn from.
+    open_ended = {pieces: chance_of(model, pieces, 2) for _, pieces in answers}
+    np.testing.assert_allclose(sum(open_ended.values()), 1.0, atol=1e-6)
+    for pieces, chance in open_ended.items():
+        assert abs(counted[pieces] / draws - chance) < 5 * np.sqrt(chance * (1 - chance) / draws) + 1e-9, pieces
+
+
+def chance_of(model: Chain, pieces: tuple[int, ...], limit: int) -> float:
+    """That an answer is drawn, from pieces that may be said."""
+    chance, before, last = 1.0, PAD, START
+    for piece in (*pieces, END)[:limit]:
+        logits = model.logits[0, before, last, [END, *PIECES]].astype(np.float64)
+        chance *= (np.exp(logits) / np.exp(logits).sum())[[END, *PIECES].index(piece)]
+        before, last = last, piece
+    return chance
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**16), alpha=st.sampled_from([0.0, 0.6]))
+def test_a_sample_has_the_score_of_its_answer_and_its_seed_decides(seed: int, alpha: float) -> None:
+    model, options = chain(seed), {"max_length": 4, "temperature": 1.7, "length_penalty": alpha}
+    found = drawn(model, [seed, 5, seed], **options)
+    for tokens, score in zip(found.tokens[:, 0], found.scores[:, 0], strict=True):
+        np.testing.assert_allclose(score, model.score(0, pieces_of(tokens), alpha), atol=1e-4)
+    np.testing.assert_array_equal(found.tokens[0], found.tokens[2])
+    np.testing.assert_array_equal(found.tokens[1], drawn(model, [5], **options).tokens[0])
+
+
+@pytest.mark.parametrize("options", [{"top_k": 1}, {"top_p": 1e-6}, {"temperature": 1e-4}])
+def test_what_leaves_one_piece_is_greedy_search(options: dict[str, float]) -> None:
+    for seed in range(5):
+        model = chain(seed)
+        found = drawn(model, [7, 8], max_length=5, **options)
+        expected = greedy(model.step, model.start, batch_size=1, max_length=5)
+        np.testing.assert_array_equal(found.tokens, np.repeat(expected.tokens, 2, axis=0))
+
+
+def test_only_likely_pieces_are_drawn() -> None:
+    model = first_order({START: {4: 0.5, 5: 0.3, 6: 0.2}, 4: {END: 1.0}, 5: {END: 1.0}, 6: {END: 1.0}})
+    seeds = list(range(300))
+    for options, expected in (
+        ({}, {(4,), (5,), (6,)}),
+        ({"top_k": 2}, {(4,), (5,)}),
+        ({"top_p": 0.7}, {(4,), (5,)}),
+        ({"top_p": 0.9}, {(4,), (5,), (6,)}),
+        ({"top_k": 3, "top_p": 0.4}, {(4,)}),
+    ):
+        found = drawn(model, seeds, max_length=3, **options)
+        assert {pieces_of(tokens[0]) for tokens in found.tokens} == expected, options
+
+
+def test_samples_keep_to_constraints_and_compile_with_xla() -> None:
+    model, constraints = chain(2), Constraints(min_length=2, prefix=tf.constant([[6]] * 3))
+    options = {"max_length": 4, "top_k": 3, "constraints": constraints}
+    compiled = tf.function(lambda: drawn(model, [1, 2, 3], **options).tokens, jit_compile=True)
+    np.testing.assert_array_equal(compiled(), compiled())
+    for found in (compiled(), drawn(model, [1, 2, 3], **options).tokens):
+        answers = [pieces_of(tokens[0]) for tokens in found]
+        assert all(answer[0] == 6 and len(answer) >= 2 for answer in answers)
+
+
+@pytest.mark.parametrize("options", [{"temperature": 0.0}, {"top_k": -1}, {"top_p": 0.0}, {"top_p": 1.5}])
+def test_samples_of_nothing_are_refused(options: dict[str, float]) -> None:
+    with pytest.raises(
+        ValueError, match="expected a temperature above 0, top_k of 0 or more and top_p above 0, at most 1"
+    ):
+        drawn(chain(1), [1], max_length=1, **options)
