@@ -86,6 +86,12 @@ class Config:
             return {"shared": self.shared}
         return {"source": self.source or Pieces(), "target": self.target or Pieces()}
 
+    def kinds(self) -> tuple[str, str]:
+        """Of the source's pieces and of the target's: ("char", "word")."""
+        sides = self.sides()
+        source, target = (sides.get("shared") or sides[side] for side in SIDES)
+        return source.kind, target.kind
+
 
 @dataclasses.dataclass(frozen=True)
 class Tokenizers:

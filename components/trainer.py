@@ -21,7 +21,7 @@ from components.decoded_score import DecodedScore
 from components.subword_sampling import SubwordSampling
 from components.transform import SourceGraph
 from models import zoo
-from models.contract import PAD, SOURCE_IDS, Seq2Seq
+from models.contract import PAD, SOURCE_IDS, TARGET_IDS, Seq2Seq
 from serving import export
 from serving.card import Card
 
@@ -38,6 +38,7 @@ class Config:
         training: the `training` section.
         decoding: the `decoding` section.
         token_unit: see `serving.card.Card`.
+        kinds: of the source's pieces and of the target's.
         tracking: where the learning curves go.
         checkpoints: a folder outside the artifacts (TFX deletes those of a failed component).
         code: digest of the code that trains, so that its change is a change of the configuration.
@@ -48,6 +49,7 @@ class Config:
     training: training.Config
     decoding: export.Decoding
     token_unit: str
+    kinds: tuple[str, str]
     tracking: tracking.Store
     checkpoints: str
     code: str
@@ -116,8 +118,11 @@ def _models(config: Config, tokenizers: tokenizer.Tokenizers) -> tuple[Seq2Seq, 
 
 
 def _cut_anew(config: Config, tokenizers: tokenizer.Tokenizers) -> SubwordSampling | None:
-    strength = config.training.subword_sampling
-    return SubwordSampling(tokenizers, strength) if strength else None
+    """What cuts a training pool's texts in other ways, if anything does."""
+    sampling = config.training.subword_sampling
+    if not sampling.strengths():
+        return None
+    return SubwordSampling(tokenizers, dict(zip((SOURCE_IDS, TARGET_IDS), config.kinds, strict=True)), sampling)
 
 
 def _score(

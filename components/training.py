@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import annotated_types
 import keras
 
-from components import batches, metrics
+from components import batches, metrics, subword_sampling
 from components.checkpoints import Checkpoints, Progress
 from components.moving_average import MovingAverage
 from components.training_steps import Updates, Validation
@@ -40,8 +40,8 @@ class Config:
         clip_norm: largest global norm of the gradients (Pascanu 2013).
         label_smoothing: share of the target's probability spread over the vocabulary (Szegedy 2016).
         scheduled_sampling: give the decoder its own pieces now and then; None: the gold ones, always.
-        subword_sampling: cut bpe and unigram pieces anew in every epoch, with this strength (0.1 is usual); 0: do not.
-            See `components/subword_sampling.py`.
+        subword_sampling: cut bpe and unigram pieces anew in every epoch (`components/subword_sampling.py`). Epochs then
+            differ a little in their batches: a schedule goes by the first one's number of them.
         precision: of the arithmetic in training; weights are float32, and so is all of the exported model.
         ema: decay of a moving average of the weights, which is then what is validated and exported; 0: none.
         average: try the mean of the weights at the ends of so many epochs, up to the best one and up to the last, and
@@ -65,7 +65,7 @@ class Config:
     clip_norm: typing.Annotated[float, Positive] = 1.0
     label_smoothing: typing.Annotated[float, annotated_types.Ge(0), annotated_types.Lt(1)] = 0.1
     scheduled_sampling: sampling.Config | None = None
-    subword_sampling: typing.Annotated[float, annotated_types.Ge(0), annotated_types.Lt(1)] = 0.0
+    subword_sampling: subword_sampling.Config = dataclasses.field(default_factory=subword_sampling.Config)
     precision: typing.Literal["float32", "mixed_bfloat16"] = "float32"
     ema: typing.Annotated[float, annotated_types.Ge(0), annotated_types.Lt(1)] = 0.0
     average: typing.Annotated[int, annotated_types.Ge(0)] = 0

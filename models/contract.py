@@ -11,7 +11,7 @@ A model is held in two ways. Training calls it whole, with teacher forcing::
 Decoding encodes once and then steps, state in and state out (`models/decoding.py`)::
 
     memory = model.encode(source_ids)            # leaves [batch, ...]
-    state = model.start(memory, length)          # leaves [batch, ...], with room for so many pieces
+    state = model.start(memory, length)          # leaves [batch, ...], with room for so many steps
     step = model.step(tokens, state, memory)     # tokens [batch, beam], leaves of the state [batch, beam, ...]
 """
 
@@ -52,7 +52,7 @@ class Decoded(NamedTuple):
     """What a model says of a whole batch under teacher forcing."""
 
     logits: tf.Tensor  # float32 [batch, target, vocabulary]
-    attention: tf.Tensor  # float32 [batch, target, source], rows sum to 1 over the source
+    attention: tf.Tensor  # float32 [batch, target, source], rows sum to at most 1 over the source
     # float32 [batch, target], log-probability of positions that were drawn; None, or 0, where none are.
     log_choice: tf.Tensor | None = None
 
@@ -77,6 +77,7 @@ class Seq2Seq(keras.Model, abc.ABC):
         """The decoder's state before its first piece, leaves [batch, ...] (decoding adds the beam axis).
 
         `length` is the number of steps that will be made at most: a state that holds what was said keeps its shape.
+        What a step beyond it says is not defined.
         """
 
     @abc.abstractmethod

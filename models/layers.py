@@ -41,15 +41,15 @@ class Dense(keras.layers.Dense):
 class Embedding(keras.layers.Embedding):
     """keras.layers.Embedding, int [...] -> [..., depth], its weights made at once.
 
-    `tied` rows are an output projection, too, and start as N(0, 1 / depth); as inputs they are taken times sqrt(depth)
+    `scaled` rows start as N(0, 1 / depth), which suits an output projection, and as inputs are taken times sqrt(depth)
     (Vaswani 2017, section 3.4). That is also how fast a piece is learnt: Adam moves a weight by the learning rate
     whatever its size. Of thousands of pieces the rare ones need it; a few dozen letters learn better without.
     """
 
-    def __init__(self, vocabulary: int, depth: int, tied: bool, **kwargs: Any) -> None:
-        start = keras.initializers.RandomNormal(stddev=depth**-0.5) if tied else "uniform"
+    def __init__(self, vocabulary: int, depth: int, scaled: bool, **kwargs: Any) -> None:
+        start = keras.initializers.RandomNormal(stddev=depth**-0.5) if scaled else "uniform"
         super().__init__(vocabulary, depth, start, **kwargs)
-        self.scale = depth**0.5 if tied else 1.0
+        self.scale = depth**0.5 if scaled else 1.0
         self.build()
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:

@@ -2,12 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
 
 from models.layers import Dense, Embedding, multiply
+
+Tied = Literal["none", "output", "all"]
+
+
+def embeddings(source: int, target: int, depth: int, tied: Tied, scaled: bool = False) -> tuple[Embedding, Embedding]:
+    """Those of the source's pieces and of the target's.
+
+    Args:
+        source: how many pieces the source has.
+        target: how many the target has.
+        depth: of a piece.
+        tied: the target's embeddings are the output projection ("output"; Press 2017), and the source's, too ("all").
+        scaled: see `Embedding`; an output projection is scaled in any case.
+    """
+    if tied == "all":
+        require_shared("tie_embeddings: all", source, target)
+    targets = Embedding(target, depth, scaled or tied != "none", name="target_embedding")
+    return targets if tied == "all" else Embedding(source, depth, scaled, name="source_embedding"), targets
+
+
+def logits(targets: Embedding, depth: int, tied: Tied) -> TiedLogits | Dense:
+    """The projection of a decoder's vectors, of `depth`, to the pieces that `targets` embeds."""
+    if tied == "none":
+        return Dense(depth, targets.input_dim, dtype="float32", name="logits")
+    return TiedLogits(targets, name="logits")
+
+
+def require_shared(what: str, source: int, target: int) -> None:
+    """Raise ValueError for vocabularies that cannot be the same one."""
+    if source != target:
+        raise ValueError(f"{what} needs pieces that source and target share, got vocabularies of {source} and {target}")
 
 
 class TiedLogits(keras.layers.Layer):

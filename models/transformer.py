@@ -1,10 +1,10 @@
-"""Blocks of the Transformer (Vaswani 2017), whose attention is the zoo's multi-head attention.
+"""LayerShape of the Transformer (Vaswani 2017), whose attention is the zoo's multi-head attention.
 
 Around each sub-layer f is a residual connection with a layer normalisation. "post" is the paper's, norm(x + f(x));
 "pre" is x + f(norm(x)), which is stable without a warm-up (Xiong 2020), with one more norm at the top.
 
-In decoding the keys and values of the pieces so far are a layer's state (`Said`). There is room for all that will come,
-and a step fills in its own place, so shapes stay what they are.
+In decoding the keys and values of the pieces so far are a layer's state (`Cache`). There is room for all that will
+come, and a step fills in its own place, so shapes stay what they are.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import numpy as np
 import tensorflow as tf
 
 from models.attention import Keys
-from models.attention.multi_head import Config as Heads
+from models.attention.multi_head import Config as MultiHeadConfig
 from models.attention.multi_head import MultiHead
 from models.contract import Length
 from models.layers import Dense, Dropout, LayerNorm
 
 
 @dataclasses.dataclass(frozen=True)
-class Blocks:
-    """What the layers of an encoder or a decoder have in common."""
+class LayerShape:
+    """What the layers of an encoder or a decoder have in common: sizes, and where they are normalised."""
 
     units: int
     heads: int
@@ -34,7 +34,7 @@ class Blocks:
     dropout: float
 
 
-class Said(NamedTuple):
+class Cache(NamedTuple):
     """A layer's keys and values of what was said, leaves [batch, beam, head, length, depth / heads]."""
 
     keys: tf.Tensor
@@ -55,7 +55,7 @@ def sinusoids(positions: tf.Tensor, depth: int) -> tf.Tensor:
 class Residual(keras.layers.Layer):
     """What is around a sub-layer f: `leave(x, f(enter(x)))`; dropout before the sum (Vaswani 2017, section 5.4)."""
 
-    def __init__(self, shape: Blocks, **kwargs: object) -> None:
+    def __init__(self, shape: LayerShape, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.pre = shape.norm == "pre"
         self.norm = LayerNorm(shape.units, name="norm")
@@ -75,7 +75,7 @@ class Residual(keras.layers.Layer):
 class FeedForward(keras.layers.Layer):
     """The position-wise network in its residual connection: Vaswani 2017, eq. 2, max(0, x W + b) W + b."""
 
-    def __init__(self, shape: Blocks, **kwargs: object) -> None:
+    def __init__(self, shape: LayerShape, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.hidden = Dense(shape.units, shape.feed_forward, "relu", name="hidden")
         self.outputs = Dense(shape.feed_forward, shape.units, name="outputs")
@@ -90,9 +90,9 @@ class FeedForward(keras.layers.Layer):
 class EncoderLayer(keras.layers.Layer):
     """Every position of the source looks at every other."""
 
-    def __init__(self, shape: Blocks, **kwargs: object) -> None:
+    def __init__(self, shape: LayerShape, **kwargs: object) -> None:
         super().__init__(**kwargs)
-        self.attention = MultiHead(shape.units, shape.units, Heads(shape.heads), name="attention")
+        self.attention = MultiHead(shape.units, shape.units, MultiHeadConfig(shape.heads), name="attention")
         self.around_attention = Residual(shape, name="around_attention")
         self.feed_forward = FeedForward(shape, name="feed_forward")
         self.built = True
@@ -108,12 +108,12 @@ class EncoderLayer(keras.layers.Layer):
 class DecoderLayer(keras.layers.Layer):
     """Every piece looks at itself and those before it, then at the source."""
 
-    def __init__(self, shape: Blocks, **kwargs: object) -> None:
+    def __init__(self, shape: LayerShape, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.heads, self.head_depth = shape.heads, shape.units // shape.heads
-        self.self_attention = MultiHead(shape.units, shape.units, Heads(shape.heads), name="self_attention")
+        self.self_attention = MultiHead(shape.units, shape.units, MultiHeadConfig(shape.heads), name="self_attention")
         self.around_self_attention = Residual(shape, name="around_self_attention")
-        self.attention = MultiHead(shape.units, shape.units, Heads(shape.heads), name="attention")
+        self.attention = MultiHead(shape.units, shape.units, MultiHeadConfig(shape.heads), name="attention")
         self.around_attention = Residual(shape, name="around_attention")
         self.feed_forward = FeedForward(shape, name="feed_forward")
         self.built = True
@@ -121,7 +121,7 @@ class DecoderLayer(keras.layers.Layer):
     def call(
         self, inputs: tf.Tensor, past: tf.Tensor, source: Keys, training: bool = False
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """All pieces: [batch, target, units], bool [batch, target, target] -> (the same shape, weights of the source).
+        """All pieces: [batch, target, units], bool [1, target, target] -> (the same shape, weights of the source).
 
         `past` is True where a piece (second axis) may look; the weights are float32 [batch, target, source].
         """
@@ -130,25 +130,28 @@ class DecoderLayer(keras.layers.Layer):
         inputs = self.around_self_attention.leave(inputs, attended.context, training)
         return self._look_at_source(inputs, source, training)
 
-    def start(self, rows: tf.Tensor, length: Length) -> Said:
+    def start(self, rows: tf.Tensor, length: Length) -> Cache:
         """Nothing said yet, leaves [batch, head, length, depth / heads]."""
         nothing = tf.zeros([rows, self.heads, length, self.head_depth], self.compute_dtype)
-        return Said(nothing, nothing)
+        return Cache(nothing, nothing)
 
     def step(
-        self, inputs: tf.Tensor, position: tf.Tensor, said: Said, source: Keys
-    ) -> tuple[tf.Tensor, tf.Tensor, Said]:
+        self, inputs: tf.Tensor, position: tf.Tensor, cache: Cache, source: Keys
+    ) -> tuple[tf.Tensor, tf.Tensor, Cache]:
         """One piece more, [batch, beam, units] at `position`, int32 [batch, beam] -> as `call`, and what is said."""
-        batch, beam, length = tf.shape(inputs)[0], tf.shape(inputs)[1], tf.shape(said.keys)[3]
+        batch, beam, length = tf.shape(inputs)[0], tf.shape(inputs)[1], tf.shape(cache.keys)[3]
         # Each hypothesis is a row: it looks at keys of its own, with one query.
         within = tf.reshape(self.around_self_attention.enter(inputs), [batch * beam, 1, inputs.shape[-1]])
         past = tf.reshape(tf.range(length) <= position[..., None], [batch * beam, 1, length])
         new = self.self_attention.prepare(within, past)
         here = (tf.range(length) == position[..., None])[:, :, None, :, None]
-        said = Said(*(tf.where(here, _apart(part, beam), old) for part, old in zip(new.keys, said, strict=True)))
-        attended = self.self_attention(within, new._replace(keys=tuple(_together(part) for part in said)))
+        cache = Cache(*(tf.where(here, _apart(part, beam), old) for part, old in zip(new.keys, cache, strict=True)))
+        keys = tuple(_together(part) for part in cache)
+        # Multi-head attention makes its context of the projected values, among the keys; of the others only the last
+        # piece's are at hand.
+        attended = self.self_attention(within, Keys(keys, new.values, past))
         inputs = self.around_self_attention.leave(inputs, tf.reshape(attended.context, tf.shape(inputs)))
-        return *self._look_at_source(inputs, source), said
+        return *self._look_at_source(inputs, source), cache
 
     def _look_at_source(self, inputs: tf.Tensor, source: Keys, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
         attended = self.attention(self.around_attention.enter(inputs), source)

@@ -149,12 +149,21 @@ def _check_together(config: Config) -> Iterator[Problem]:
         yield Problem("model", str(error))
     if shape.shared_pieces and config.tokenizer.shared is None:
         yield Problem("model", "copy and tie_embeddings: all need tokenizer.shared: pieces that both sides share")
-    kinds = {pieces.kind for pieces in config.tokenizer.sides().values()}
-    if config.training.subword_sampling and not kinds & {"bpe", "unigram"}:
+    yield from _check_subword_sampling(config, copies=getattr(shape, "copy", False))
+
+
+def _check_subword_sampling(config: Config, copies: bool) -> Iterator[Problem]:
+    """What is sampled is there, and may be cut."""
+    place, strengths = "training.subword_sampling", config.training.subword_sampling.strengths()
+    pieces = config.tokenizer.sides().values()
+    kinds = sorted({side.kind for side in pieces})
+    for kind in sorted(set(strengths) - set(kinds)):
+        yield Problem(place, f"samples pieces of kind {kind}, expected those of the tokenizer: {' and '.join(kinds)}")
+    if "unigram" in strengths and any(side.symbols for side in pieces if side.kind == "unigram"):
+        yield Problem(place, "cuts symbols, too, where pieces are of kind unigram: expected none with unigram_alpha")
+    if strengths and copies:
         yield Problem(
-            "training.subword_sampling",
-            f"{config.training.subword_sampling}, expected 0: pieces of kind {' and '.join(sorted(kinds))} can be cut "
-            "in one way only, those of kind bpe and unigram in many",
+            place, "cuts a word in other ways on either side, so nothing could be copied: expected copy: false"
         )
 
 

@@ -111,6 +111,7 @@ def trainer_config(config: Config, home: Home) -> trainer.Config:
         training=config.training,
         decoding=config.decoding,
         token_unit=token_unit(config),
+        kinds=config.tokenizer.kinds(),
         tracking=home.tracking(config.name, config.tracking_uri),
         checkpoints=str(home.checkpoints(config.name)),
         code=digest.of_code("components.trainer", *model_modules(config)),
@@ -129,8 +130,8 @@ def model_modules(config: Config) -> list[str]:
 
 def token_unit(config: Config) -> str:
     """What `token_error_rate` counts: characters where the target's pieces are characters, else words."""
-    sides = config.tokenizer.sides()
-    return "character" if sides["shared" if "shared" in sides else "target"].kind == "char" else "word"
+    _, target = config.tokenizer.kinds()
+    return "character" if target == "char" else "word"
 
 
 def versioned(component: BaseComponent, *modules: str) -> BaseComponent:

@@ -36,14 +36,14 @@ class Keys(NamedTuple):
 
     keys: Nest  # leaves [batch, ...], what a query is scored against
     values: tf.Tensor  # [batch, source, value_depth], what the context is made of
-    mask: tf.Tensor  # bool [batch, source] or, a row a query, [batch, query, source]; True = attend
+    mask: tf.Tensor  # bool [batch, source] or, a row a query, [batch or 1, query, source]; True = attend
 
 
 class Attended(NamedTuple):
     """What a query takes away."""
 
     context: tf.Tensor  # [batch, query, value_depth]
-    weights: tf.Tensor  # float32 [batch, query, source], rows sum to 1 (to 0 where there is nothing to attend to)
+    weights: tf.Tensor  # float32 [batch, query, source], rows sum to 1, to less where it looks at nothing
     state: Nest = ()  # leaves [batch, query, ...], for the query that comes next
     log_choice: tf.Tensor | None = None  # float32 [batch, query], log-probability of a position, where one was drawn
 

@@ -22,7 +22,8 @@ class Additive(Scored):
     def project_keys(self, values: tf.Tensor) -> tf.Tensor:
         return self.keys(values)
 
-    def score(self, query: tf.Tensor, keys: tf.Tensor, more: tf.Tensor | float = 0.0) -> tf.Tensor:
+    def score(self, query: tf.Tensor, keys: tf.Tensor, more: tf.Tensor | None = None) -> tf.Tensor:
         """As in Scored; `more`, [batch, query, source, depth], is what other mechanisms add inside the tanh."""
-        hidden = tf.tanh(self.queries(query)[:, :, None, :] + keys[:, None, :, :] + more)
+        within = self.queries(query)[:, :, None, :] + keys[:, None, :, :]
+        hidden = tf.tanh(within if more is None else within + more)
         return self.energy(hidden)[..., 0]

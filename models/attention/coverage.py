@@ -39,7 +39,7 @@ class Coverage(Attention):
         self.covered = Dense(1, depth, name="covered")  # w c + b
 
     def prepare(self, values: tf.Tensor, mask: tf.Tensor) -> Keys:
-        return Keys(self.additive.project_keys(values), values, mask)
+        return self.additive.prepare(values, mask)
 
     def begin(self, keys: Keys, queries: int | tf.Tensor = 1) -> Nest:
         return no_weights(keys.mask)

@@ -52,7 +52,7 @@ class Hard(Attention):
         self.seed_generator = keras.random.SeedGenerator()
 
     def prepare(self, values: tf.Tensor, mask: tf.Tensor) -> Keys:
-        return Keys(self.additive.project_keys(values), values, mask)
+        return self.additive.prepare(values, mask)
 
     def begin(self, keys: Keys, queries: int | tf.Tensor = 1) -> Nest:
         return tf.fill([tf.shape(keys.values)[0], queries], _UNDECIDED)

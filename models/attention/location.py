@@ -50,7 +50,7 @@ class Location(Attention):
         self.locations = Dense(filters, depth, name="locations")  # its bias is b
 
     def prepare(self, values: tf.Tensor, mask: tf.Tensor) -> Keys:
-        return Keys(self.additive.project_keys(values), values, mask)
+        return self.additive.prepare(values, mask)
 
     def begin(self, keys: Keys, queries: int | tf.Tensor = 1) -> Nest:
         return no_weights(keys.mask)

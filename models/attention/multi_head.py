@@ -46,6 +46,7 @@ class MultiHead(Attention):
         self.contexts = Dense(depth, value_depth, use_bias=False, name="contexts")
 
     def prepare(self, values: tf.Tensor, mask: tf.Tensor) -> Keys:
+        # What is projected and split into heads is [batch, head, source, depth / heads].
         return Keys((self._split(self.keys(values)), self._split(self.values(values))), values, mask)
 
     def call(self, query: tf.Tensor, keys: Keys, state: Nest = (), training: bool = False) -> Attended:

@@ -14,11 +14,10 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 import tensorflow as tf
 from annotated_types import Ge, Gt, Lt, MultipleOf
 
-from models import attention, losses
+from models import attention, losses, output
 from models.attention import Attention, Keys
 from models.contract import DECODER_IDS, PAD, SOURCE_IDS, Decoded, Length, Seq2Seq, Step
-from models.layers import Dense, Dropout, Embedding
-from models.output import Pointer, TiedLogits
+from models.layers import Dense, Dropout
 from models.recurrent import CELLS, CellName, Encoder, Layers
 from models.recurrent_decoder import AttendAfter, AttendBefore, Said, State
 
@@ -41,8 +40,7 @@ class Config:
             their depths are equal.
         layer_norm: gates are normalised (Ba 2016).
         dropout: of embeddings, between layers, of the encoder's outputs and of the attentional vector.
-        tie_embeddings: the target's embeddings are the output projection ("output"; Press 2017), and those of the
-            source, too ("all", with shared pieces).
+        tie_embeddings: see `models/output.py`; "all" is for shared pieces.
         copy: a pointer-generator (See 2017), with shared pieces and an attention that looks somewhere.
     """
 
@@ -59,7 +57,7 @@ class Config:
     residual: bool = False
     layer_norm: bool = False
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.2
-    tie_embeddings: Literal["none", "output", "all"] = "none"
+    tie_embeddings: output.Tied = "none"
     copy: bool = False
 
     def __post_init__(self) -> None:
@@ -95,18 +93,12 @@ class RecurrentSeq2Seq(Seq2Seq):
 
     def __init__(self, config: Config, source_vocabulary: int, target_vocabulary: int) -> None:
         super().__init__(name="rnn")
-        units, tied = config.units, config.tie_embeddings != "none"
-        depth = config.embedding if tied else units
-        if config.shared_pieces and source_vocabulary != target_vocabulary:
-            raise ValueError(
-                "copy and tie_embeddings: all need pieces that source and target share, "
-                f"got vocabularies of {source_vocabulary} and {target_vocabulary}"
-            )
-        self.target_embedding = Embedding(target_vocabulary, config.embedding, tied, name="target_embedding")
-        self.source_embedding = (
-            self.target_embedding
-            if config.tie_embeddings == "all"
-            else Embedding(source_vocabulary, config.embedding, tied=False, name="source_embedding")
+        units = config.units
+        depth = units if config.tie_embeddings == "none" else config.embedding
+        if config.copy:
+            output.require_shared("copy", source_vocabulary, target_vocabulary)
+        self.source_embedding, self.target_embedding = output.embeddings(
+            source_vocabulary, target_vocabulary, config.embedding, config.tie_embeddings
         )
         self.encoder = Encoder(_layers(config, config.encoder_layers), config.embedding)
         mechanism = attention.build(config.attention, units, units, name="attention")
@@ -119,12 +111,8 @@ class RecurrentSeq2Seq(Seq2Seq):
         # A state a layer, each of as many parts as the cell has.
         self.layout = (config.decoder_layers, CELLS[config.cell].parts)
         self.bridge = Dense(units, config.decoder_layers * self.layout[1] * units, "tanh", name="bridge")
-        self.output_logits = (
-            TiedLogits(self.target_embedding, name="logits")
-            if tied
-            else Dense(depth, target_vocabulary, dtype="float32", name="logits")
-        )
-        self.pointer = Pointer(2 * units + config.embedding, name="pointer") if config.copy else None
+        self.output_logits = output.logits(self.target_embedding, depth, config.tie_embeddings)
+        self.pointer = output.Pointer(2 * units + config.embedding, name="pointer") if config.copy else None
         self.dropout = Dropout(config.dropout)
         self.built = True
 

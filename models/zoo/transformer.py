@@ -12,16 +12,16 @@ import keras
 import tensorflow as tf
 from annotated_types import Ge, Gt, Lt
 
+from models import output
 from models.attention import Keys
 from models.contract import DECODER_IDS, PAD, SOURCE_IDS, Decoded, Length, Seq2Seq, Step
-from models.layers import Dense, Dropout, Embedding, LayerList, LayerNorm
-from models.output import TiedLogits
-from models.transformer import Blocks, DecoderLayer, EncoderLayer, Said, sinusoids
+from models.layers import Dropout, Embedding, LayerList, LayerNorm
+from models.transformer import Cache, DecoderLayer, EncoderLayer, LayerShape, sinusoids
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """The shape of the model; the defaults are the paper's base model but for its norm.
+    """The shape of the model; the defaults are the paper's base model but for the norm and for tied embeddings.
 
     Attributes:
         units: of every layer, and of a piece.
@@ -30,12 +30,11 @@ class Config:
         encoder_layers: above each other.
         decoder_layers: above each other.
         norm: before a sub-layer or after its residual connection, as in the paper.
-        positions: "sinusoidal" (section 3.5), or "learned" ones.
-        longest: how many positions are learned; those beyond are taken for the last.
+        learned_positions: so many learned positions, of which those beyond take the last; 0: sinusoidal (section 3.5).
         dropout: of embeddings with their positions, and of what each sub-layer adds (section 5.4).
-        tie_embeddings: as in `models/zoo/rnn.py`.
+        tie_embeddings: see `models/output.py`; "all" is for shared pieces.
         alignment_layer: of the decoder, counted from 1: whose weights of the source, the mean over its heads, are
-            reported; 0 is the layer before the last.
+            reported; None is the layer before the last (Garg 2019), or the only one.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -46,18 +45,17 @@ class Config:
     encoder_layers: Annotated[int, Gt(0)] = 6
     decoder_layers: Annotated[int, Gt(0)] = 6
     norm: Literal["pre", "post"] = "pre"
-    positions: Literal["sinusoidal", "learned"] = "sinusoidal"
-    longest: Annotated[int, Gt(0)] = 1024
+    learned_positions: Annotated[int, Ge(0)] = 0
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.1
-    tie_embeddings: Literal["none", "output", "all"] = "none"
-    alignment_layer: Annotated[int, Ge(0)] = 0
+    tie_embeddings: output.Tied = "none"
+    alignment_layer: Annotated[int, Gt(0)] | None = None
 
     def __post_init__(self) -> None:
         """What no field can say alone."""
         wrong = []
         if self.units % self.heads:
             wrong.append(f"units must be a multiple of heads, which share them: got {self.units} and {self.heads}")
-        if self.alignment_layer > self.decoder_layers:
+        if self.alignment_layer and self.alignment_layer > self.decoder_layers:
             wrong.append(
                 f"alignment_layer is {self.alignment_layer}, expected at most {self.decoder_layers}, the layers"
             )
@@ -83,7 +81,7 @@ class State(NamedTuple):
     """A decoder between two steps; leaves [batch, ...], in decoding [batch, beam, ...]."""
 
     position: tf.Tensor  # int32 [batch], of the piece that comes next
-    said: tuple[Said, ...]  # a layer each
+    caches: tuple[Cache, ...]  # a layer each
 
 
 class Positions(keras.layers.Layer):
@@ -91,14 +89,13 @@ class Positions(keras.layers.Layer):
 
     def __init__(self, config: Config, **kwargs: object) -> None:
         super().__init__(**kwargs)
-        self.units, self.last = config.units, config.longest - 1
-        learned = config.positions == "learned"
-        self.table = Embedding(config.longest, config.units, tied=False, name="table") if learned else None
+        self.units, learned = config.units, config.learned_positions
+        self.table = Embedding(learned, config.units, scaled=False, name="table") if learned else None
         self.built = True
 
     def call(self, positions: tf.Tensor) -> tf.Tensor:
         if self.table:
-            return self.table(tf.minimum(positions, self.last))
+            return self.table(tf.minimum(positions, self.table.input_dim - 1))
         return tf.cast(sinusoids(positions, self.units), self.compute_dtype)
 
 
@@ -107,28 +104,20 @@ class Transformer(Seq2Seq):
 
     def __init__(self, config: Config, source_vocabulary: int, target_vocabulary: int) -> None:
         super().__init__(name="transformer")
-        tied = config.tie_embeddings != "none"
-        # Scaled in any case (section 3.4): beside them the positions, of size 1, would drown small ones.
-        self.target_embedding = Embedding(target_vocabulary, config.units, tied=True, name="target_embedding")
-        self.source_embedding = (
-            self.target_embedding
-            if config.tie_embeddings == "all"
-            else Embedding(source_vocabulary, config.units, tied=True, name="source_embedding")
+        # Scaled in any case (section 3.4): beside positions of size 1 small embeddings would not be seen.
+        self.source_embedding, self.target_embedding = output.embeddings(
+            source_vocabulary, target_vocabulary, config.units, config.tie_embeddings, scaled=True
         )
         self.positions = Positions(config, name="positions")
-        shape = Blocks(config.units, config.heads, config.feed_forward, config.norm, config.dropout)
+        shape = LayerShape(config.units, config.heads, config.feed_forward, config.norm, config.dropout)
         self.encoder = LayerList([EncoderLayer(shape) for _ in range(config.encoder_layers)])
         self.decoder = LayerList([DecoderLayer(shape) for _ in range(config.decoder_layers)])
         pre = config.norm == "pre"
         self.encoder_norm = LayerNorm(config.units, name="encoder_norm") if pre else None
         self.decoder_norm = LayerNorm(config.units, name="decoder_norm") if pre else None
-        self.output_logits = (
-            TiedLogits(self.target_embedding, name="logits")
-            if tied
-            else Dense(config.units, target_vocabulary, dtype="float32", name="logits")
-        )
+        self.output_logits = output.logits(self.target_embedding, config.units, config.tie_embeddings)
         self.dropout = Dropout(config.dropout)
-        self.aligned = (config.alignment_layer or max(1, config.decoder_layers - 1)) - 1
+        self.alignment_index = (config.alignment_layer or max(1, config.decoder_layers - 1)) - 1
         self.built = True
 
     def encode(self, source_ids: tf.Tensor, training: bool = False) -> Memory:
@@ -146,12 +135,12 @@ class Transformer(Seq2Seq):
 
     def step(self, tokens: tf.Tensor, state: State, memory: Memory) -> Step:
         vectors = self.target_embedding(tokens) + self.positions(state.position)
-        weights, said = [], []
-        for layer, before, keys in zip(self.decoder, state.said, memory.keys, strict=True):
-            vectors, looked, now = layer.step(vectors, state.position, before, keys)
+        weights, caches = [], []
+        for layer, before, keys in zip(self.decoder, state.caches, memory.keys, strict=True):
+            vectors, looked, cache = layer.step(vectors, state.position, before, keys)
             weights.append(looked)
-            said.append(now)
-        return Step(self._logits(vectors), weights[self.aligned], State(state.position + 1, tuple(said)))
+            caches.append(cache)
+        return Step(self._logits(vectors), weights[self.alignment_index], State(state.position + 1, tuple(caches)))
 
     def call(self, inputs: dict[str, tf.Tensor], training: bool = False) -> Decoded:
         memory = self.encode(inputs[SOURCE_IDS], training=training)
@@ -162,7 +151,7 @@ class Transformer(Seq2Seq):
         for layer, keys in zip(self.decoder, memory.keys, strict=True):
             vectors, looked = layer(vectors, past, keys, training=training)
             weights.append(looked)
-        return Decoded(self._logits(vectors), weights[self.aligned])
+        return Decoded(self._logits(vectors), weights[self.alignment_index])
 
     def _embed(self, embedding: Embedding, ids: tf.Tensor, training: bool) -> tf.Tensor:
         """Pieces and where they are: int32 [batch, time] -> [batch, time, units]."""

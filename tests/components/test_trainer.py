@@ -25,7 +25,9 @@ def tokenizers() -> tokenizer.Tokenizers:
 
 def config(**options: str) -> trainer.Config:
     store = tracking.Store("sqlite:///unused.db", "", "unused")
-    return trainer.Config("unused", MODEL, training.Config(**options), Decoding(), "word", store, "unused", "unused")
+    return trainer.Config(
+        "unused", MODEL, training.Config(**options), Decoding(), "word", ("bpe", "char"), store, "unused", "unused"
+    )
 
 
 def test_without_mixed_precision_there_is_one_model(tokenizers: tokenizer.Tokenizers) -> None:

@@ -33,9 +33,10 @@ CONFIGS: dict[str, list[dict[str, Any]]] = {
         {"attention": "coverage", "attend": "before", "copy": True, "tie_embeddings": "all"},
     ],
     "transformer": [
-        {"norm": "pre", "positions": "sinusoidal", "tie_embeddings": "none"},
-        {"norm": "post", "positions": "learned", "tie_embeddings": "all"},
-        {"norm": "pre", "tie_embeddings": "output"},
+        {"norm": "pre"},
+        {"norm": "post", "learned_positions": 9, "tie_embeddings": "all"},
+        {"norm": "pre", "tie_embeddings": "output", "alignment_layer": 3},
+        {"norm": "post", "decoder_layers": 1},
     ],
 }
 SMALL = {
@@ -50,8 +51,8 @@ EVERY = [
     for family, shapes in CONFIGS.items()
     for options in shapes
 ]
-# XLA takes its time to compile: a shape of each kind of decoder; each mechanism is compiled in test_attention.py.
-COMPILED = [each for each in EVERY if len(each.values[1]) > 2 or each.values[1].get("attend") == "before"]
+# XLA takes its time to compile: not for a mechanism alone, which test_attention.py compiles.
+COMPILED = [each for each in EVERY if each.values[1].keys() - {"attention", "attend"} or "before" in str(each.id)]
 
 
 def test_every_family_is_checked() -> None:
@@ -68,7 +69,7 @@ def resting(family: str, shape: str) -> Seq2Seq:
 
 def build(family: str, options: dict[str, Any], **more: Any) -> Seq2Seq:
     module = zoo.load(family)
-    config = module.Config(**SMALL[family], **options, **more)
+    config = module.Config(**{**SMALL[family], **options, **more})
     return module.build(config, TARGET_VOCABULARY if config.shared_pieces else SOURCE_VOCABULARY, TARGET_VOCABULARY)
 
 
@@ -171,18 +172,34 @@ def test_every_weight_has_a_gradient(family: str, options: dict[str, Any]) -> No
 def test_a_step_says_what_the_whole_says(family: str, options: dict[str, Any]) -> None:
     model = resting(family, str(options))
     inputs, _ = batch()
-    whole = model(inputs)
-    memory = model.encode(inputs[SOURCE_IDS])
     # Two hypotheses a row: the row's own pieces and the pieces of the row before it.
-    decoder = tf.stack([inputs[DECODER_IDS], np.roll(inputs[DECODER_IDS], 1, axis=0)], axis=1)
+    said = [inputs[DECODER_IDS], np.roll(inputs[DECODER_IDS], 1, axis=0)]
+    wholes = [model({**inputs, DECODER_IDS: ids}) for ids in said]
+    memory, decoder = model.encode(inputs[SOURCE_IDS]), tf.stack(said, axis=1)
     state = tf.nest.map_structure(lambda leaf: tf.repeat(leaf[:, None], 2, axis=1), model.start(memory, TARGET))
     for time in range(TARGET):
         step = model.step(decoder[:, :, time], state, memory)
         tf.nest.assert_same_structure(step.state, state)
         state = step.state
         assert step.logits.shape == (BATCH, 2, TARGET_VOCABULARY)
-        np.testing.assert_allclose(step.logits[:, 0], whole.logits[:, time], atol=1e-4)
-        np.testing.assert_allclose(step.attention[:, 0], whole.attention[:, time], atol=1e-5)
+        for beam, whole in enumerate(wholes):
+            np.testing.assert_allclose(step.logits[:, beam], whole.logits[:, time], atol=1e-4)
+            np.testing.assert_allclose(step.attention[:, beam], whole.attention[:, time], atol=1e-5)
+
+
+@pytest.mark.parametrize(("family", "options"), EVERY)
+def test_the_scores_of_a_search_are_those_of_its_answers(family: str, options: dict[str, Any]) -> None:
+    """A state that does not follow its hypothesis, or has room for too few steps, gives others."""
+    model, source = resting(family, str(options)), batch()[0][SOURCE_IDS]
+    found = decode(model, tf.constant(source))
+    for beam in range(found.tokens.shape[1]):
+        target = found.tokens[:, beam].numpy()
+        decoder = np.concatenate([np.full((BATCH, 1), START, np.int32), target[:, :-1]], axis=1)
+        logits = model({SOURCE_IDS: source, DECODER_IDS: decoder}).logits
+        total, _ = label_smoothed_cross_entropy(target, logits, 0.0)
+        lengths = np.count_nonzero(target, axis=1)
+        scores = found.scores[:, beam] * ((5 + lengths) / 6) ** 0.6
+        np.testing.assert_allclose(-np.sum(scores), total, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("family", "options"), EVERY)

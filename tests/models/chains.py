@@ -24,13 +24,14 @@ class Chain(NamedTuple):
 
     def start(self, length: Length) -> dict[str, tf.Tensor]:
         batch = len(self.logits)
-        return {"row": tf.range(batch), "before": tf.fill([batch, 1], PAD)}
+        return {"row": tf.range(batch), "before": tf.fill([batch, 1], PAD), "left": tf.fill([batch], length)}
 
     def step(self, tokens: tf.Tensor, state: dict[str, tf.Tensor]) -> Step:
+        tf.debugging.assert_positive(state["left"], "a step more than there is room for")
         where = tf.stack([state["row"], state["before"][..., 0], tokens], axis=-1)
         logits = tf.gather_nd(tf.constant(self.logits), where)
         looked = tf.gather_nd(tf.constant(self.looks), where[..., ::2])
-        return Step(logits, looked, {"row": state["row"], "before": tokens[..., None]})
+        return Step(logits, looked, {"row": state["row"], "before": tokens[..., None], "left": state["left"] - 1})
 
     def log_probability(self, row: int, pieces: tuple[int, ...]) -> float:
         """Of the pieces and END."""

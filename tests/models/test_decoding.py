@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from models.beam import beam_search
 from models.constraints import Constraints
-from models.contract import END, PAD, START, UNK, Step
+from models.contract import END, PAD, START, UNK, Length, Step
 from models.decoding import Hypotheses, greedy, sample
 from tests.models.chains import PIECES, Chain, chain, first_order, pieces_of, search
 
@@ -167,9 +167,11 @@ def test_a_saved_model_decodes_batches_and_limits_of_any_size(beam_size: int, tm
     class Export(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.int32)])
         def decode(self, rows: tf.Tensor, limits: tf.Tensor) -> Hypotheses:
-            state = {"row": rows, "before": tf.fill([tf.size(rows), 1], PAD)}
+            def start(length: Length) -> dict[str, tf.Tensor]:
+                return {key: tf.gather(leaf, rows) for key, leaf in model.start(length).items()}
+
             options = {"batch_size": tf.size(rows), "beam_size": beam_size, "max_length": limits}
-            return beam_search(model.step, lambda length: state, **options)
+            return beam_search(model.step, start, **options)
 
     tf.saved_model.save(Export(), str(tmp_path))
     decode = tf.saved_model.load(str(tmp_path)).decode

@@ -14,7 +14,7 @@ BATCH, TARGET, SOURCE, DEPTH, VOCABULARY = 2, 3, 5, 7, 11
 
 
 def test_tied_logits_are_products_with_the_embeddings() -> None:
-    embedding = Embedding(VOCABULARY, DEPTH, tied=True)
+    embedding = Embedding(VOCABULARY, DEPTH, scaled=True)
     layer = TiedLogits(embedding)
     layer.bias.assign(np.arange(VOCABULARY))
     vector = np.random.default_rng(0).normal(size=(BATCH, TARGET, DEPTH)).astype(np.float32)

@@ -8,14 +8,15 @@ import pytest
 import tensorflow as tf
 
 from models.attention import Keys
-from models.transformer import Blocks, DecoderLayer, EncoderLayer, sinusoids
+from models.contract import DECODER_IDS, SOURCE_IDS
+from models.transformer import DecoderLayer, EncoderLayer, LayerShape, Residual, sinusoids
 from models.zoo import transformer
 
 BATCH, SOURCE, TARGET, UNITS, HEADS, HIDDEN = 2, 5, 3, 14, 7, 11
 
 
-def shape(norm: str) -> Blocks:
-    return Blocks(UNITS, HEADS, HIDDEN, norm, dropout=0.3)  # type: ignore[arg-type]
+def shape(norm: str) -> LayerShape:
+    return LayerShape(UNITS, HEADS, HIDDEN, norm, dropout=0.3)  # type: ignore[arg-type]
 
 
 def randomise(layer: keras.layers.Layer) -> None:
@@ -100,7 +101,7 @@ def test_positions_are_sines_and_cosines() -> None:
 
 
 def test_positions_beyond_the_learned_ones_are_the_last() -> None:
-    config = transformer.Config(units=4, heads=2, positions="learned", longest=3)
+    config = transformer.Config(units=4, heads=2, learned_positions=3)
     positions = transformer.Positions(config)(tf.constant([1, 2, 3, 99]))
     assert np.abs(positions[0] - positions[1]).max() > 0
     np.testing.assert_array_equal(positions[1:], np.repeat(positions[1:2], 3, axis=0))
@@ -119,6 +120,24 @@ def test_shapes_that_cannot_be_are_refused(options: dict[str, int], text: str) -
 
 
 def test_the_layer_that_is_asked_for_tells_the_alignment() -> None:
-    shapes = [transformer.Config(units=8, heads=2, decoder_layers=4, alignment_layer=layer) for layer in (0, 1, 4)]
-    assert [transformer.build(config, 7, 7).aligned for config in shapes] == [2, 0, 3]
-    assert transformer.build(transformer.Config(units=8, heads=2, decoder_layers=1), 7, 7).aligned == 0
+    shapes = [transformer.Config(units=8, heads=2, decoder_layers=4, alignment_layer=layer) for layer in (None, 1, 4)]
+    assert [transformer.build(config, 7, 7).alignment_index for config in shapes] == [2, 0, 3]
+    assert transformer.build(transformer.Config(units=8, heads=2, decoder_layers=1), 7, 7).alignment_index == 0
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_every_sub_layer_has_dropout_in_training(norm: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[bool] = []
+    whole = Residual.leave
+
+    def leave(self: Residual, inputs: tf.Tensor, outputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        left.append(training)
+        return whole(self, inputs, outputs, training)
+
+    monkeypatch.setattr(Residual, "leave", leave)
+    config = transformer.Config(units=6, heads=2, feed_forward=5, encoder_layers=2, decoder_layers=3, norm=norm)  # type: ignore[arg-type]
+    inputs = {SOURCE_IDS: np.full((1, 3), 5, np.int32), DECODER_IDS: np.full((1, 2), 5, np.int32)}
+    for training in (False, True):
+        transformer.build(config, 7, 7)(inputs, training=training)
+        assert left == [training] * (2 * 2 + 3 * 3)
+        left.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import re
 import textwrap
 
 import pytest
@@ -161,11 +162,30 @@ def test_a_model_of_shared_pieces_needs_a_tokenizer_of_them(tmp_path: pathlib.Pa
     config.load(write(tmp_path, GOOD), [change, "tokenizer.shared={kind: bpe, vocabulary_size: 300}"])
 
 
-def test_letters_cannot_be_cut_in_other_ways(tmp_path: pathlib.Path) -> None:
-    changes = ["training.subword_sampling=0.1", "tokenizer.source={kind: char}", "tokenizer.target={kind: word}"]
-    found = problems(tmp_path, GOOD, *changes)
-    assert found == {
-        "training.subword_sampling": "0.1, expected 0: pieces of kind char and word can be cut in one way only, "
-        "those of kind bpe and unigram in many"
-    }
-    config.load(write(tmp_path, GOOD), [*changes[:2], "tokenizer.target={kind: unigram}"])
+BPE, UNIGRAM = "{bpe_dropout: 0.1}", "{unigram_alpha: 0.2}"
+
+
+@pytest.mark.parametrize(
+    ("sampling", "changes", "text"),
+    [
+        (
+            BPE,
+            ["tokenizer.source={kind: char}", "tokenizer.target={kind: word}"],
+            "kind bpe, expected .*: char and word",
+        ),
+        (UNIGRAM, ["tokenizer.shared={kind: bpe}"], "kind unigram, expected those of the tokenizer: bpe"),
+        (UNIGRAM, ["tokenizer.shared={kind: unigram, symbols: [<x>]}"], "cuts symbols"),
+        (BPE, ["tokenizer.shared={kind: bpe}", "model.copy=true"], "nothing could be copied"),
+    ],
+)
+def test_what_cannot_be_cut_in_other_ways(tmp_path: pathlib.Path, sampling: str, changes: list[str], text: str) -> None:
+    found = problems(tmp_path, GOOD, f"training.subword_sampling={sampling}", *changes)
+    assert list(found) == ["training.subword_sampling"]
+    assert re.search(text, found["training.subword_sampling"])
+
+
+@pytest.mark.parametrize("sampling", [BPE, UNIGRAM])
+def test_a_side_that_can_be_cut_in_other_ways_is_enough(tmp_path: pathlib.Path, sampling: str) -> None:
+    kind = "bpe" if sampling == BPE else "unigram"
+    sides = ["tokenizer.source={kind: char, symbols: [<x>]}", f"tokenizer.target={{kind: {kind}}}"]
+    assert config.load(write(tmp_path, GOOD), [f"training.subword_sampling={sampling}", *sides])
