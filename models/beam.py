@@ -11,12 +11,11 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from models.constraints import NONE, Constraints, Limit, Rules, limits_of
+from models.constraints import NEVER, NONE, Constraints, Limit, Rules, limits_of
 from models.contract import END, PAD, START, Nest, Step
 from models.decoding import Hypotheses, StartFunction, StepFunction, greedy, normalise
 from models.states import add_beam, keep_shapes
 
-_NEVER = float("-inf")
 # The least attention that counts: what hard attention did not look at costs 14 times the penalty, and not everything.
 _UNSEEN = 1e-6
 
@@ -83,7 +82,7 @@ def beam_search(
             constraints=constraints,
         )
     limits, length = limits_of(max_length, batch_size)
-    if source is not None:
+    if coverage_penalty:
         step, start = _watched(step, start, source)
 
     def unfinished(time: tf.Tensor, beam: _Beam) -> tf.Tensor:
@@ -97,10 +96,10 @@ def beam_search(
         rules = Rules.of(constraints, limits, length, said.logits.shape[-1])
         live, parents, pieces, ends = _continue(said.logits, beam.live, rules, time)
         at_limit = rules.at_limit(time)
-        ends = tf.where(at_limit | _among_best(ends, live), ends, _NEVER)
-        live = tf.where(at_limit, _NEVER, live)
+        ends = tf.where(at_limit | _among_best(ends, live), ends, NEVER)
+        live = tf.where(at_limit, NEVER, live)
         scores = normalise(ends, time + 1, length_penalty)
-        if source is not None:
+        if coverage_penalty:
             scores += coverage(said.state.looked, source, coverage_penalty)
         here = tf.range(length) == time
         finished, finished_tokens = _best(
@@ -113,7 +112,7 @@ def beam_search(
         after = _Beam(pieces, live, tokens, finished, finished_tokens, follow)
         return time + 1, keep_shapes(after, beam)
 
-    nothing = tf.fill([batch_size, beam_size], _NEVER)
+    nothing = tf.fill([batch_size, beam_size], NEVER)
     no_tokens = tf.fill([batch_size, beam_size, length], PAD)
     first = _Beam(
         tf.fill([batch_size, beam_size], START),

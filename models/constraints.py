@@ -11,7 +11,7 @@ from models.contract import END, PAD, START, UNK, Length
 
 Limit: TypeAlias = int | tf.Tensor  # int32 [] or [batch] where it is a tensor
 
-_NEVER = float("-inf")
+NEVER = float("-inf")
 
 
 class Constraints(NamedTuple):
@@ -37,7 +37,7 @@ class Rules(NamedTuple):
     def of(cls, constraints: Constraints, longest: tf.Tensor, length: Length, vocabulary: int) -> Rules:
         """Those of a search of at most `length` steps."""
         never = np.zeros(vocabulary, np.float32)
-        never[[PAD, START, END] if constraints.allow_unknown else [PAD, START, END, UNK]] = _NEVER
+        never[[PAD, START, END] if constraints.allow_unknown else [PAD, START, END, UNK]] = NEVER
         shortest, prefix = constraints.min_length, constraints.prefix
         if shortest is not None:
             shortest = tf.minimum(tf.convert_to_tensor(shortest, tf.int32), longest)
@@ -52,16 +52,16 @@ class Rules(NamedTuple):
         if self.prefix is None:
             return allowed
         forced = tf.gather(self.prefix, time, axis=1)[:, None, None]
-        return tf.where(forced == PAD, allowed, tf.where(tf.range(logits.shape[-1]) == forced, logits, _NEVER))
+        return tf.where(forced == PAD, allowed, tf.where(tf.range(logits.shape[-1]) == forced, logits, NEVER))
 
     def end(self, logits: tf.Tensor, time: tf.Tensor) -> tf.Tensor:
         """The logit of END, -inf where it comes too soon: [batch, beam, vocabulary] -> [batch, beam]."""
         end = logits[..., END]
         if self.shortest is not None:
-            end = tf.where((time < self.shortest)[:, None], _NEVER, end)
+            end = tf.where((time < self.shortest)[:, None], NEVER, end)
         if self.prefix is not None:
             free = tf.gather(self.prefix, time, axis=1)[:, None] == PAD
-            end = tf.where(free | self.at_limit(time), end, _NEVER)
+            end = tf.where(free | self.at_limit(time), end, NEVER)
         return end
 
     def at_limit(self, time: tf.Tensor) -> tf.Tensor:

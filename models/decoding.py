@@ -5,8 +5,8 @@ answer alone as in a batch. A model that always prefers 7 and then END::
 
     greedy(step, start, batch_size=1, max_length=4) -> Hypotheses(tokens [[[7, 3, 0, 0, 0]]], scores [[-0.2]])
 
-Scores are log P(Y) / ((5 + |Y|) / 6) ** length_penalty (Wu 2016, eq. 14), |Y| with END. Every answer ends
-with END: one that reaches its limit is closed with it, at the price of END's probability there.
+Scores are log P(Y) / ((5 + |Y|) / 6) ** length_penalty (Wu 2016, eq. 14), |Y| with END. Every answer ends with END: one
+that reaches its limit is closed with it, at the price of END's probability there.
 """
 
 from __future__ import annotations
@@ -115,13 +115,20 @@ def sample(
         chances = tf.nn.softmax(best)
         # A piece is in where those before it do not make up top_p yet: the first is in any case.
         chances = tf.where(tf.cumsum(chances, axis=-1, exclusive=True) < top_p, chances, 0.0)
-        sums = tf.cumsum(chances, axis=-1)
-        draw = tf.gather(draws, time, axis=1)[..., None] * sums[..., -1:]
-        place = tf.math.count_nonzero(sums <= draw, axis=-1, dtype=tf.int32)
-        last = tf.math.count_nonzero(chances > 0.0, axis=-1, dtype=tf.int32) - 1  # a draw may be rounded up to the sum
-        return tf.gather(kept, tf.minimum(place, last), batch_dims=2)
+        return tf.gather(kept, draw(chances, tf.gather(draws, time, axis=1)), batch_dims=2)
 
     return _walk(step, start, choose, tf.shape(seeds)[0], max_length, length_penalty, constraints)
+
+
+def draw(chances: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
+    """Places drawn by their chances, which need not sum to 1: [..., places] and [...] in [0, 1) -> int32 [...].
+
+    The first place whose cumulative chance is above the draw: one number a row, where Gumbel noise takes one a place.
+    What has no chance adds nothing to the sum, so it is never the first above.
+    """
+    sums = tf.cumsum(chances, axis=-1)
+    below_one = tf.minimum(uniform, 1.0 - 2.0**-23)  # else the product could be rounded up to the sum of all
+    return tf.math.count_nonzero(sums <= below_one[..., None] * sums[..., -1:], axis=-1, dtype=tf.int32)
 
 
 def _walk(

@@ -19,6 +19,7 @@ import tensorflow as tf
 from annotated_types import Ge, Gt, Lt
 
 from models.contract import PAD, START, Seq2Seq
+from models.decoding import draw
 from models.states import add_beam, keep_shapes
 
 Choice = Literal["sample", "argmax"]
@@ -148,7 +149,4 @@ def _choose(logits: tf.Tensor, draws: tf.Tensor, choose: Choice) -> tf.Tensor:
     logits = tf.where(banned, float("-inf"), logits)
     if choose == "argmax":
         return tf.argmax(logits, axis=-1, output_type=tf.int32)
-    # The first piece whose cumulative probability is above the draw: one number a row, where Gumbel noise takes one a
-    # piece. What is banned adds nothing to the sum, so it is never the first above.
-    sums = tf.cumsum(tf.nn.softmax(logits), axis=-1)
-    return tf.math.count_nonzero(sums <= draws[:, None] * sums[:, -1:], axis=-1, dtype=tf.int32)
+    return draw(tf.nn.softmax(logits), draws)

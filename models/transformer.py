@@ -1,4 +1,4 @@
-"""LayerShape of the Transformer (Vaswani 2017), whose attention is the zoo's multi-head attention.
+"""Blocks of the Transformer (Vaswani 2017), whose attention is the zoo's multi-head attention.
 
 Around each sub-layer f is a residual connection with a layer normalisation. "post" is the paper's, norm(x + f(x));
 "pre" is x + f(norm(x)), which is stable without a warm-up (Xiong 2020), with one more norm at the top.

@@ -103,7 +103,7 @@ class ServedModel(tf.Module):
             max_length=self._settings.limits(ragged.row_lengths()),
             length_penalty=self._settings.length_penalty,
             coverage_penalty=self._settings.coverage_penalty,
-            source=source != PAD if self._settings.coverage_penalty else None,
+            source=source != PAD,
             constraints=self._settings.constraints(ragged.row_lengths()),
             n_best=answers,
         )
