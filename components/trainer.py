@@ -16,7 +16,7 @@ import keras
 import rich.console
 import tensorflow as tf
 
-from components import batches, progress, settings, tokenizer, tracking, training
+from components import alignment_layer, batches, progress, settings, tokenizer, tracking, training
 from components.decoded_score import DecodedScore
 from components.subword_sampling import SubwordSampling
 from components.transform import SourceGraph
@@ -81,6 +81,7 @@ def run_fn(fn_args: typing.Any) -> None:
         )
     if exported is not model:
         exported.set_weights(model.get_weights())
+    aligned = alignment_layer.choose(exported, batches.sample(validation_files, batches.Config(), alignment_layer.ROWS))
     served = export.ServedModel(
         exported,
         SourceGraph(fn_args.transform_graph_path),
@@ -92,7 +93,7 @@ def run_fn(fn_args: typing.Any) -> None:
     export.save(served, pathlib.Path(fn_args.serving_model_dir), card, _warmup(validation_files, tokenizers))
     model_run = pathlib.Path(fn_args.model_run_dir)
     model_run.mkdir(parents=True, exist_ok=True)
-    (model_run / training.OUTCOME_FILE).write_text(json.dumps(outcome._asdict()))
+    (model_run / training.OUTCOME_FILE).write_text(json.dumps({**outcome._asdict(), training.ALIGNED: aligned}))
     shutil.rmtree(config.checkpoints)  # also those of trainings that were given up
 
 

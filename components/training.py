@@ -25,6 +25,7 @@ from models import sampling, schedules
 from models.contract import DECODER_IDS, SOURCE_IDS, Seq2Seq
 
 OUTCOME_FILE = "training.json"
+ALIGNED = "aligned"  # in that file, beside an Outcome: see `components/alignment_layer.py`
 
 Positive = annotated_types.Gt(0)
 

@@ -18,6 +18,7 @@ Decoding encodes once and then steps, state in and state out (`models/decoding.p
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import keras
@@ -66,7 +67,17 @@ class Step(NamedTuple):
 
 
 class Seq2Seq(keras.Model, abc.ABC):
-    """An encoder-decoder with attention. State is explicit: the model holds weights only."""
+    """An encoder-decoder with attention. State is explicit: the model holds weights only.
+
+    Attributes:
+        aligned_when_given: a piece is aligned by the step after the one that says it (see `models/forced.py`).
+        alignment_layer: whose attention is reported, counted from 0, where there are several.
+        alignment_choices: the layers among which a training may choose it; none, where it is given or there is one.
+    """
+
+    aligned_when_given = False
+    alignment_layer = 0
+    alignment_choices: Sequence[int] = ()
 
     @abc.abstractmethod
     def encode(self, source_ids: tf.Tensor, training: bool = False) -> Nest:

@@ -21,7 +21,8 @@ import tensorflow_text
 
 from models import beam, decoding
 from models.constraints import NONE, Constraints
-from models.contract import DECODER_IDS, END, PAD, SOURCE, SOURCE_IDS, START, Seq2Seq
+from models.contract import END, PAD, SOURCE, Seq2Seq
+from models.forced import Forced, force
 from serving import pieces, signatures
 from serving.card import EXTRA, Card
 
@@ -137,20 +138,16 @@ class ServedModel(tf.Module):
     def align(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """`align`: the best answer and its attention, read by running the answer through the decoder once more."""
         source, tokens, scores = self._best(text)
-        return {signatures.TEXT: self._text(tokens), signatures.SCORE: scores, **self._forced(source, tokens)}
+        forced = force(self._untracked.model, source, tokens)
+        return {signatures.TEXT: self._text(tokens), signatures.SCORE: scores, **self._said(source, tokens, forced)}
 
-    def _forced(self, source: tf.Tensor, tokens: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Say given pieces, ids [n, source] and [n, target] -> the pieces, their log-probabilities and attention."""
-        starts = tf.fill([tf.shape(tokens)[0], 1], START)
-        decoder_ids = tf.concat([starts, tokens[:, :-1]], axis=1)
-        decoded = self._untracked.model({SOURCE_IDS: source, DECODER_IDS: decoder_ids}, training=False)
-        said = tf.gather(decoded.logits, tokens, batch_dims=2) - tf.reduce_logsumexp(decoded.logits, axis=-1)
-        real = tokens != PAD
+    def _said(self, source: tf.Tensor, tokens: tf.Tensor, forced: Forced) -> dict[str, tf.Tensor]:
+        """Given pieces, ids [n, source] and [n, target] -> the pieces, their log-probabilities and attention."""
         return {
             signatures.SOURCE_PIECES: _pieces(self._source_tokenizer, source),
             signatures.TARGET_PIECES: _pieces(self._target_tokenizer, tokens),
-            signatures.PIECE_SCORES: tf.where(real, said, 0.0),
-            signatures.ATTENTION: tf.where(real[..., None], decoded.attention, 0.0),
+            signatures.PIECE_SCORES: forced.log_probabilities,
+            signatures.ATTENTION: forced.attention,
         }
 
     @tf.function(
@@ -163,14 +160,14 @@ class ServedModel(tf.Module):
         ends = tf.fill([tf.size(target), 1], END)
         tokens = _padded(tf.concat([self._target_tokenizer.tokenize(target), ends], axis=1))
         source = _padded(self._source_ids(text))
-        outputs = self._forced(source, tokens)
+        forced = force(self._untracked.model, source, tokens)
         length = tf.math.count_nonzero(tokens != PAD, axis=1, dtype=tf.int32)
-        said = tf.reduce_sum(outputs[signatures.PIECE_SCORES], axis=1)
-        score = decoding.normalise(said, length, self._settings.length_penalty)
+        score = decoding.normalise(
+            tf.reduce_sum(forced.log_probabilities, axis=1), length, self._settings.length_penalty
+        )
         if self._settings.coverage_penalty:
-            looked = tf.reduce_sum(outputs[signatures.ATTENTION], axis=1, keepdims=True)
-            score += beam.coverage(looked, source != PAD, self._settings.coverage_penalty)[:, 0]
-        return {signatures.SCORE: score, **outputs}
+            score += beam.coverage(forced.looked[:, None], source != PAD, self._settings.coverage_penalty)[:, 0]
+        return {signatures.SCORE: score, **self._said(source, tokens, forced)}
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=signatures.EXAMPLES)])
     def examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:

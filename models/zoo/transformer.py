@@ -34,7 +34,8 @@ class Config:
         dropout: of embeddings with their positions, and of what each sub-layer adds (section 5.4).
         tie_embeddings: see `models/output.py`; "all" is for shared pieces.
         alignment_layer: of the decoder, counted from 1: whose weights of the source, the mean over its heads, are
-            reported; None is the layer before the last (Garg 2019), or the only one.
+            reported; None: training ends by choosing one on validation rows (`components/alignment_layer.py`), and
+            begins with the layer before the last (Garg 2019).
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -102,6 +103,8 @@ class Positions(keras.layers.Layer):
 class Transformer(Seq2Seq):
     """Encoder, decoder, and the projection of its vectors to the pieces."""
 
+    aligned_when_given = True
+
     def __init__(self, config: Config, source_vocabulary: int, target_vocabulary: int) -> None:
         super().__init__(name="transformer")
         # Scaled in any case (section 3.4): beside positions of size 1 small embeddings would not be seen.
@@ -117,7 +120,8 @@ class Transformer(Seq2Seq):
         self.decoder_norm = LayerNorm(config.units, name="decoder_norm") if pre else None
         self.output_logits = output.logits(self.target_embedding, config.units, config.tie_embeddings)
         self.dropout = Dropout(config.dropout)
-        self.alignment_index = (config.alignment_layer or max(1, config.decoder_layers - 1)) - 1
+        self.alignment_choices = () if config.alignment_layer else range(config.decoder_layers)
+        self.alignment_layer = (config.alignment_layer or max(1, config.decoder_layers - 1)) - 1
         self.built = True
 
     def encode(self, source_ids: tf.Tensor, training: bool = False) -> Memory:
@@ -140,7 +144,7 @@ class Transformer(Seq2Seq):
             vectors, looked, cache = layer.step(vectors, state.position, before, keys)
             weights.append(looked)
             caches.append(cache)
-        return Step(self._logits(vectors), weights[self.alignment_index], State(state.position + 1, tuple(caches)))
+        return Step(self._logits(vectors), weights[self.alignment_layer], State(state.position + 1, tuple(caches)))
 
     def call(self, inputs: dict[str, tf.Tensor], training: bool = False) -> Decoded:
         memory = self.encode(inputs[SOURCE_IDS], training=training)
@@ -151,7 +155,7 @@ class Transformer(Seq2Seq):
         for layer, keys in zip(self.decoder, memory.keys, strict=True):
             vectors, looked = layer(vectors, past, keys, training=training)
             weights.append(looked)
-        return Decoded(self._logits(vectors), weights[self.alignment_index])
+        return Decoded(self._logits(vectors), weights[self.alignment_layer])
 
     def _embed(self, embedding: Embedding, ids: tf.Tensor, training: bool) -> tf.Tensor:
         """Pieces and where they are: int32 [batch, time] -> [batch, time, units]."""

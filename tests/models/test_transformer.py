@@ -121,8 +121,8 @@ def test_shapes_that_cannot_be_are_refused(options: dict[str, int], text: str) -
 
 def test_the_layer_that_is_asked_for_tells_the_alignment() -> None:
     shapes = [transformer.Config(units=8, heads=2, decoder_layers=4, alignment_layer=layer) for layer in (None, 1, 4)]
-    assert [transformer.build(config, 7, 7).alignment_index for config in shapes] == [2, 0, 3]
-    assert transformer.build(transformer.Config(units=8, heads=2, decoder_layers=1), 7, 7).alignment_index == 0
+    assert [transformer.build(config, 7, 7).alignment_layer for config in shapes] == [2, 0, 3]
+    assert transformer.build(transformer.Config(units=8, heads=2, decoder_layers=1), 7, 7).alignment_layer == 0
 
 
 @pytest.mark.parametrize("norm", ["pre", "post"])
