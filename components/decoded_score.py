@@ -14,7 +14,7 @@ import tensorflow_text
 from components import batches, metrics
 from models import decoding
 from models.contract import END, PAD, SOURCE_IDS, TARGET_IDS, Seq2Seq
-from serving.export import Decoding
+from serving.search import Decoding
 
 
 class DecodedScore:

@@ -22,7 +22,7 @@ from components.subword_sampling import SubwordSampling
 from components.transform import SourceGraph
 from models import zoo
 from models.contract import PAD, SOURCE_IDS, TARGET_IDS, Seq2Seq
-from serving import export
+from serving import export, search
 from serving.card import Card
 
 WARMUP_ROWS = 8
@@ -47,7 +47,7 @@ class Config:
     name: str
     model: dict[str, typing.Any]
     training: training.Config
-    decoding: export.Decoding
+    decoding: search.Decoding
     token_unit: str
     kinds: tuple[str, str]
     tracking: tracking.Store

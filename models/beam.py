@@ -12,7 +12,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from models.constraints import NEVER, NONE, Constraints, Limit, Rules, limits_of
-from models.contract import END, PAD, START, Nest, Step
+from models.contract import END, PAD, START, Length, Nest, Step
 from models.decoding import Hypotheses, StartFunction, StepFunction, greedy, normalise
 from models.states import add_beam, keep_shapes
 
@@ -50,6 +50,7 @@ def beam_search(
     batch_size: Limit,
     beam_size: int,
     max_length: Limit,
+    room: Length | None = None,
     length_penalty: float = 0.0,
     coverage_penalty: float = 0.0,
     source: tf.Tensor | None = None,
@@ -78,10 +79,11 @@ def beam_search(
             start,
             batch_size=batch_size,
             max_length=max_length,
+            room=room,
             length_penalty=length_penalty,
             constraints=constraints,
         )
-    limits, length = limits_of(max_length, batch_size)
+    limits, length = limits_of(max_length, batch_size, room)
     if coverage_penalty:
         step, start = _watched(step, start, source)
 

@@ -69,9 +69,16 @@ class Rules(NamedTuple):
         return (time >= self.longest)[:, None]
 
 
-def limits_of(max_length: Limit, batch_size: Limit) -> tuple[tf.Tensor, Limit]:
-    """One number or one a row -> (int32 [batch], the length of the tokens, static where it can be)."""
+def limits_of(max_length: Limit, batch_size: Limit, room: Length | None = None) -> tuple[tf.Tensor, Limit]:
+    """One number or one a row -> (int32 [batch], the length of the tokens, static where it can be).
+
+    `room` for pieces before END, no less than the greatest limit, is for XLA, to which a limit must not give a shape.
+    """
     limits = tf.convert_to_tensor(max_length, tf.int32)
     length = tf.maximum(tf.reduce_max(limits), 0) + 1  # the largest of no rows is the least integer
     static = tf.get_static_value(limits)
-    return tf.broadcast_to(limits, [batch_size]), length if static is None else int(static.max(initial=0)) + 1
+    if room is not None:
+        length = room + 1
+    elif static is not None:
+        length = int(static.max(initial=0)) + 1
+    return tf.broadcast_to(limits, [batch_size]), length

@@ -56,20 +56,22 @@ def greedy(
     *,
     batch_size: Limit,
     max_length: Limit,
+    room: Length | None = None,
     length_penalty: float = 0.0,
     constraints: Constraints = NONE,
 ) -> Hypotheses:
     """The likeliest piece, step by step, until END or `max_length` pieces (END not counted; one number or int [batch]).
 
     `start` is asked once, for leaves [batch, ...] with room for as many steps as there will be; a step must keep their
-    shapes. PAD and START are never said, UNK only if it is allowed. Hypotheses have a beam of one.
+    shapes. `room` is for XLA, where `max_length` is not static: see `limits_of`. PAD and START are never said, UNK only
+    if it is allowed. Hypotheses have a beam of one.
     """
 
     def choose(allowed: tf.Tensor, end: tf.Tensor, time: tf.Tensor) -> tf.Tensor:
         likeliest = tf.argmax(allowed, axis=-1, output_type=tf.int32)
         return tf.where(end >= tf.reduce_max(allowed, axis=-1), END, likeliest)
 
-    return _walk(step, start, choose, batch_size, max_length, length_penalty, constraints)
+    return _walk(step, start, choose, batch_size, limits_of(max_length, batch_size, room), length_penalty, constraints)
 
 
 def sample(
@@ -78,6 +80,7 @@ def sample(
     *,
     seeds: tf.Tensor,
     max_length: Limit,
+    room: Length | None = None,
     temperature: float = 1.0,
     top_k: int = 0,
     top_p: float = 1.0,
@@ -100,7 +103,7 @@ def sample(
             "expected a temperature above 0, top_k of 0 or more and top_p above 0, at most 1: "
             f"got {temperature}, {top_k} and {top_p}"
         )
-    _, length = limits_of(max_length, tf.shape(seeds)[0])
+    limits, length = limits_of(max_length, tf.shape(seeds)[0], room)
     draws = tf.map_fn(  # [batch, length, 1]; Philox by name: models/layers.py, Dropout
         lambda seed: tf.random.stateless_uniform([length, 1], tf.stack([seed, 0]), alg="philox"),
         seeds,
@@ -117,7 +120,7 @@ def sample(
         chances = tf.where(tf.cumsum(chances, axis=-1, exclusive=True) < top_p, chances, 0.0)
         return tf.gather(kept, draw(chances, tf.gather(draws, time, axis=1)), batch_dims=2)
 
-    return _walk(step, start, choose, tf.shape(seeds)[0], max_length, length_penalty, constraints)
+    return _walk(step, start, choose, tf.shape(seeds)[0], (limits, length), length_penalty, constraints)
 
 
 def draw(chances: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
@@ -136,12 +139,12 @@ def _walk(
     start: StartFunction,
     choose: Choice,
     batch_size: Limit,
-    max_length: Limit,
+    limits_and_length: tuple[tf.Tensor, Limit],
     length_penalty: float,
     constraints: Constraints,
 ) -> Hypotheses:
     """One piece after the other, as `choose` says."""
-    limits, length = limits_of(max_length, batch_size)
+    limits, length = limits_and_length
 
     def unfinished(time: tf.Tensor, loop: _Path) -> tf.Tensor:
         return tf.logical_and(time < length, tf.logical_not(tf.reduce_all(loop.done)))

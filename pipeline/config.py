@@ -25,7 +25,7 @@ import yaml
 
 from components import evaluator, example_gen, settings, sources, tokenizer, training
 from models import attention, zoo
-from serving import export
+from serving import search
 
 NAME_PATTERN = r"[a-z][a-z0-9_-]*"
 
@@ -57,7 +57,7 @@ class Config:
     tokenizer: tokenizer.Config = dataclasses.field(default_factory=tokenizer.Config)
     model: dict[str, typing.Any] = dataclasses.field(default_factory=lambda: {"name": "rnn"})
     training: training.Config = dataclasses.field(default_factory=training.Config)
-    decoding: export.Decoding = dataclasses.field(default_factory=export.Decoding)
+    decoding: search.Decoding = dataclasses.field(default_factory=search.Decoding)
     evaluation: evaluator.Config = dataclasses.field(default_factory=evaluator.Config)
     beam: tuple[str, ...] = BEAM
     tracking_uri: str = ""

@@ -8,64 +8,22 @@ Tokenisation, beam search and detokenisation are in the graph, so that any Tenso
 
 from __future__ import annotations
 
-import dataclasses
-import functools
+import bisect
 import pathlib
 import types
-import typing
 from collections.abc import Callable, Mapping, Sequence
 
-import annotated_types
 import tensorflow as tf
 import tensorflow_text
 
 from models import beam, decoding
-from models.constraints import NONE, Constraints
 from models.contract import END, PAD, SOURCE, Seq2Seq
 from models.forced import Forced, force
 from serving import pieces, signatures
 from serving.card import EXTRA, Card
+from serving.search import Decoding, Search
 
 WARMUP_FILE = "tf_serving_warmup_requests"  # TensorFlow Serving looks for this name in assets.extra
-
-
-@dataclasses.dataclass(frozen=True)
-class Decoding:
-    """The `decoding` section: how the exported model searches.
-
-    Attributes:
-        beam_size: hypotheses kept a row, and the number of answers of the signature `n_best`.
-        length_penalty: alpha of GNMT's length penalty (Wu 2016, eq. 14); 0 is none.
-        max_length_ratio: an answer has at most this many pieces for each piece of the source,
-        max_length_offset: and this many more.
-        min_length_ratio: an answer has at least this many, where the greatest length allows it.
-        coverage_penalty: beta of GNMT's coverage penalty (the same equation), which is for a beam of 2 or more; 0 is
-            none.
-    """
-
-    __pydantic_config__: typing.ClassVar[dict[str, str]] = {"extra": "forbid"}
-
-    beam_size: typing.Annotated[int, annotated_types.Ge(1)] = 4
-    length_penalty: typing.Annotated[float, annotated_types.Ge(0)] = 0.6
-    max_length_ratio: typing.Annotated[float, annotated_types.Ge(0)] = 1.5
-    max_length_offset: typing.Annotated[int, annotated_types.Ge(1)] = 10
-    min_length_ratio: typing.Annotated[float, annotated_types.Ge(0)] = 0.0
-    coverage_penalty: typing.Annotated[float, annotated_types.Ge(0)] = 0.0
-
-    def __post_init__(self) -> None:
-        """Coverage ranks answers: there must be several."""
-        if self.coverage_penalty and self.beam_size == 1:
-            raise ValueError("coverage_penalty ranks the answers of a beam: expected a beam_size of 2 or more, got 1")
-
-    def constraints(self, lengths: tf.Tensor) -> Constraints:
-        """What answers must be like, for sources of so many pieces with END: int [n]."""
-        if not self.min_length_ratio:
-            return NONE
-        return Constraints(min_length=tf.cast(tf.cast(lengths, tf.float32) * self.min_length_ratio, tf.int32))
-
-    def limits(self, lengths: tf.Tensor) -> tf.Tensor:
-        """How many pieces an answer may have, for sources of so many with END: int [n] -> int32 [n]."""
-        return tf.cast(tf.cast(lengths, tf.float32) * self.max_length_ratio, tf.int32) + self.max_length_offset
 
 
 class ServedModel(tf.Module):
@@ -85,35 +43,17 @@ class ServedModel(tf.Module):
         # Serving's among them) restore the copy that no function reads. So the TensorFlow variables are tracked, and
         # the model is held where tracking does not look.
         self._weights = [variable.value for variable in model.weights]
-        self._untracked = types.SimpleNamespace(model=model)
+        self._untracked = types.SimpleNamespace(model=model, search=Search(model, settings))
         self._source_ids = source_ids
         self._source_tokenizer = pieces.tokenizer(source_model)
         self._target_tokenizer = pieces.tokenizer(target_model)
-        self._settings = settings
-
-    def _search(self, text: tf.Tensor, answers: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """text [n] -> source ids [n, source], pieces with END [n, answers, target], scores [n, answers]."""
-        ragged = self._source_ids(text)
-        source = _padded(ragged)
-        memory = self._untracked.model.encode(source)
-        found = beam.beam_search(
-            functools.partial(self._untracked.model.step, memory=memory),
-            functools.partial(self._untracked.model.start, memory),
-            batch_size=tf.shape(source)[0],
-            beam_size=self._settings.beam_size,
-            max_length=self._settings.limits(ragged.row_lengths()),
-            length_penalty=self._settings.length_penalty,
-            coverage_penalty=self._settings.coverage_penalty,
-            source=source != PAD,
-            constraints=self._settings.constraints(ragged.row_lengths()),
-            n_best=answers,
-        )
-        return source, found.tokens, found.scores
+        self.settings = settings
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=signatures.TEXT)])
     def _best(self, text: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """text [n] -> source ids [n, source], pieces of the best answer [n, target], its score [n]."""
-        source, tokens, scores = self._search(text, answers=1)  # a search for one answer may stop earlier
+        source = _padded(self._source_ids(text))
+        tokens, scores = self._untracked.search(source, answers=1)
         return source, tokens[:, 0], scores[:, 0]
 
     def _text(self, tokens: tf.Tensor) -> tf.Tensor:
@@ -129,9 +69,16 @@ class ServedModel(tf.Module):
         return {signatures.TEXT: self._text(tokens), signatures.SCORE: scores}
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=signatures.TEXT)])
+    def without_xla(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`without_xla`: as `serving_default`, for a server that compiles nothing."""
+        tokens, scores = self._untracked.search(_padded(self._source_ids(text)), answers=1, compiled=False)
+        return {signatures.TEXT: self._text(tokens[:, 0]), signatures.SCORE: scores[:, 0]}
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=signatures.TEXT)])
     def n_best(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """`n_best`: all hypotheses of the beam, best first."""
-        _, tokens, scores = self._search(text, answers=self._settings.beam_size)
+        source = _padded(self._source_ids(text))
+        tokens, scores = self._untracked.search(source, answers=self.settings.beam_size)
         return {signatures.TEXT: self._text(tokens), signatures.SCORE: scores}
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=signatures.TEXT)])
@@ -163,11 +110,30 @@ class ServedModel(tf.Module):
         forced = force(self._untracked.model, source, tokens)
         length = tf.math.count_nonzero(tokens != PAD, axis=1, dtype=tf.int32)
         score = decoding.normalise(
-            tf.reduce_sum(forced.log_probabilities, axis=1), length, self._settings.length_penalty
+            tf.reduce_sum(forced.log_probabilities, axis=1), length, self.settings.length_penalty
         )
-        if self._settings.coverage_penalty:
-            score += beam.coverage(forced.looked[:, None], source != PAD, self._settings.coverage_penalty)[:, 0]
+        if self.settings.coverage_penalty:
+            score += beam.coverage(forced.looked[:, None], source != PAD, self.settings.coverage_penalty)[:, 0]
         return {signatures.SCORE: score, **self._said(source, tokens, forced)}
+
+    def fill_buckets(self, texts: Sequence[str]) -> list[list[str]]:
+        """Requests that go into every bucket of the compiled search, made of some texts; without buckets the texts."""
+        buckets = self.settings.compiled
+        if not buckets:
+            return [list(texts)]
+        whole = " ".join(text for text in texts if text) or "a"
+        requests = []
+        for length in buckets.lengths:
+            while self._length(whole) < length:
+                whole += " " + whole
+            # The longest beginning that the bucket holds: more text has no fewer pieces.
+            end = bisect.bisect_right(range(len(whole)), length, key=lambda end: self._length(whole[: end + 1]))
+            requests += [[whole[:end].rstrip()] * rows for rows in buckets.rows]
+        return requests
+
+    def _length(self, text: str) -> int:
+        """Pieces of a text, with END."""
+        return int(self._source_ids(tf.constant([text])).row_lengths()[0])
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=signatures.EXAMPLES)])
     def examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -197,21 +163,21 @@ def save(served: ServedModel, path: pathlib.Path, card: Card, warmup: Sequence[s
         card: what it says of itself.
         warmup: inputs that a model server runs through before it takes the first request.
     """
-    tf.saved_model.save(
-        served,
-        str(path),
-        signatures={
-            signatures.SERVING_DEFAULT: served.best,
-            signatures.N_BEST: served.n_best,
-            signatures.ALIGN: served.align,
-            signatures.SCORE_TARGET: served.score,
-            signatures.EXAMPLES: served.examples,
-        },
-    )
+    functions = {
+        signatures.SERVING_DEFAULT: served.best,
+        signatures.N_BEST: served.n_best,
+        signatures.ALIGN: served.align,
+        signatures.SCORE_TARGET: served.score,
+        signatures.EXAMPLES: served.examples,
+    }
+    if served.settings.compiled:
+        functions[signatures.WITHOUT_XLA] = served.without_xla
+    tf.saved_model.save(served, str(path), signatures=functions)
     card.write(path)
     with tf.io.TFRecordWriter(str(path / EXTRA / WARMUP_FILE)) as writer:
-        for name in (signatures.SERVING_DEFAULT, signatures.N_BEST, signatures.ALIGN):
-            writer.write(_warmup_request(name, {signatures.TEXT: warmup}))
+        for texts in served.fill_buckets(warmup):
+            for name in (signatures.SERVING_DEFAULT, signatures.N_BEST, signatures.ALIGN):
+                writer.write(_warmup_request(name, {signatures.TEXT: texts}))
         pairs = {signatures.TEXT: warmup, signatures.TARGET: warmup}  # any text is an answer that can be scored
         writer.write(_warmup_request(signatures.SCORE_TARGET, pairs))
 

@@ -1,6 +1,7 @@
 """The signatures of an exported model, and the names of their tensors."""
 
 SERVING_DEFAULT = "serving_default"  # {text: string [n]} -> {text: string [n], score: float32 [n]}
+WITHOUT_XLA = "without_xla"  # the same without compiled programs, where the model has them (decoding.compiled)
 N_BEST = "n_best"  # {text: string [n]} -> {text: string [n, beam], score: float32 [n, beam]}, best first
 # {text} -> {text, score, source_pieces [n, source], target_pieces and the log-probability of each, piece_scores
 # [n, target], attention [n, target, source]}

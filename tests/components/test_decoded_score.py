@@ -12,7 +12,7 @@ import tensorflow as tf
 from components import batches, metrics, tokenizer
 from components.decoded_score import DecodedScore
 from models.contract import DECODER_IDS, END, PAD, SOURCE_IDS, TARGET_IDS, Step
-from serving.export import Decoding
+from serving.search import Decoding
 from tests.components.toy import Toy, build
 
 WORDS = {"AE": 7, "B": 6, "K": 5, "T": 3}

@@ -11,7 +11,7 @@ import pytest
 
 from components import tokenizer, tracking, trainer, training
 from models.contract import DECODER_IDS, SOURCE_IDS
-from serving.export import Decoding
+from serving.search import Decoding
 
 MODEL = {"name": "rnn", "units": 6, "embedding": 5, "dropout": 0.0}
 INPUTS = {SOURCE_IDS: np.array([[4, 5, 3], [6, 3, 0]], np.int32), DECODER_IDS: np.array([[2, 4], [2, 5]], np.int32)}

@@ -15,6 +15,7 @@ from serving import export, signatures, warmup
 from serving.card import Card
 from serving.local import LocalModel
 from serving.saved_model import SavedModel, Threads
+from serving.search import Buckets, Decoding
 
 TEXTS = ["ab", "fovea", "e"]
 TARGETS = ["A B", "F OW V IY AH", "AH"]
@@ -31,8 +32,7 @@ class SourceIds(tf.Module):
         return tf.cast(self._tokenizer.tokenize(text), tf.int64)
 
 
-@pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+def exported(saved: pathlib.Path, settings: Decoding) -> pathlib.Path:
     keras.utils.set_random_seed(1)
     tokenizers = tokenizer.Tokenizers(
         tokenizer.train(dict.fromkeys(TEXTS, 1), tokenizer.Pieces("char", 97)),
@@ -41,15 +41,16 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     family = zoo.load("rnn")
     model = family.build(family.Config(units=22, embedding=13), tokenizers.source_size, tokenizers.target_size)
     served = export.ServedModel(
-        model,
-        SourceIds(tokenizers),
-        tokenizers.source_model,
-        tokenizers.target_model,
-        export.Decoding(beam_size=3, length_penalty=0.7, coverage_penalty=0.3, min_length_ratio=0.5),
+        model, SourceIds(tokenizers), tokenizers.source_model, tokenizers.target_model, settings
     )
-    saved = tmp_path_factory.mktemp("export") / "1"
     export.save(served, saved, Card("tiny", "1", "word"), TEXTS)
     return saved
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    settings = Decoding(beam_size=3, length_penalty=0.7, coverage_penalty=0.3, min_length_ratio=0.5)
+    return exported(tmp_path_factory.mktemp("export") / "1", settings)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,7 @@ def test_answers_are_at_least_as_long_as_the_settings_say(model: LocalModel) -> 
 
 def test_coverage_needs_a_beam() -> None:
     with pytest.raises(ValueError, match="expected a beam_size of 2 or more, got 1"):
-        export.Decoding(beam_size=1, coverage_penalty=0.2)
+        Decoding(beam_size=1, coverage_penalty=0.2)
 
 
 def test_pieces_of_a_given_answer_end_and_attention_is_over_the_source(model: LocalModel) -> None:
@@ -144,3 +145,40 @@ def test_a_server_warms_up_with_every_signature_that_takes_strings(path: pathlib
 
 def test_a_model_says_what_it_can_be_asked(model: LocalModel) -> None:
     assert model.signatures == {"serving_default", "n_best", "align", "score", "examples"}
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    buckets = Buckets(rows=(1, 4), lengths=(4, 9))
+    return exported(tmp_path_factory.mktemp("compiled") / "1", Decoding(beam_size=3, compiled=buckets))
+
+
+def test_a_compiled_search_answers_as_the_other(compiled: pathlib.Path) -> None:
+    model = LocalModel(compiled)
+    assert model.signatures == {"serving_default", "without_xla", "n_best", "align", "score", "examples"}
+    for texts in (["ab"], TEXTS, ["fovea" * 3], ["ab"] * 5, [""], []):  # in a bucket, too long, too many, empty
+        found, other = (model.predict(name, {"text": texts}) for name in ("serving_default", "without_xla"))
+        assert found["text"].tolist() == other["text"].tolist()
+        np.testing.assert_allclose(found["score"], other["score"], rtol=1e-4)
+        best = model.predict("n_best", {"text": texts})
+        assert best["text"].shape == (len(texts), 3) and best["text"][:, 0].tolist() == found["text"].tolist()
+
+
+def test_a_server_compiles_every_bucket_before_the_first_request(compiled: pathlib.Path) -> None:
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    records = tf.data.TFRecordDataset(str(compiled / warmup.REQUESTS)).as_numpy_iterator()
+    requests = [prediction_log_pb2.PredictionLog.FromString(record).predict_log.request for record in records]
+    texts = [
+        [text.decode() for text in tf.make_ndarray(request.inputs["text"])]
+        for request in requests
+        if request.model_spec.signature_name == "n_best"
+    ]
+    # A letter is a piece, and END is one more.
+    filled = [(len(rows), min(size for size in (4, 9) if size > len(rows[0]))) for rows in texts]
+    assert filled == [(1, 4), (4, 4), (1, 9), (4, 9)] and all(len(set(rows)) == 1 for rows in texts)
+
+
+def test_buckets_go_from_small_to_large() -> None:
+    with pytest.raises(ValueError, match=r"lengths: expected sizes from small to large, each once, got \[9, 4\]"):
+        Buckets(rows=(1,), lengths=(9, 4))

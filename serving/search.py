@@ -1,0 +1,157 @@
+"""How an exported model searches for its answers, and the shapes for which the search is compiled.
+
+Search(model, Decoding(beam_size=5))(source_ids [n, source], answers=1) -> Hypotheses of the best answer of each row
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import typing
+
+import annotated_types
+import tensorflow as tf
+
+from models import beam
+from models.constraints import NONE, Constraints
+from models.contract import PAD, Seq2Seq
+from models.decoding import Hypotheses
+
+Sizes: typing.TypeAlias = tuple[typing.Annotated[int, annotated_types.Ge(1)], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Buckets:
+    """Shapes for which the search is compiled with XLA, which makes one program a shape.
+
+    A request is padded to the smallest bucket that holds it, {rows: [1, 32], lengths: [16, 32]}: one text of 9 pieces
+    to [1, 16], ten texts of at most 20 pieces to [32, 32]. One that no bucket holds is searched without XLA. The export
+    brings a warm-up request for each bucket, so that a server has compiled them before it takes a request.
+
+    Attributes:
+        rows: of a request.
+        lengths: pieces of a request's longest text, with END.
+    """
+
+    __pydantic_config__: typing.ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    rows: typing.Annotated[Sizes, annotated_types.MinLen(1)]
+    lengths: typing.Annotated[Sizes, annotated_types.MinLen(1)]
+
+    def __post_init__(self) -> None:
+        """From small to large."""
+        for name in ("rows", "lengths"):
+            sizes = getattr(self, name)
+            if list(sizes) != sorted(set(sizes)):
+                raise ValueError(f"{name}: expected sizes from small to large, each once, got {list(sizes)}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoding:
+    """The `decoding` section: how the exported model searches.
+
+    Attributes:
+        beam_size: hypotheses kept a row, and the number of answers of the signature `n_best`.
+        length_penalty: alpha of GNMT's length penalty (Wu 2016, eq. 14); 0 is none.
+        max_length_ratio: an answer has at most this many pieces for each piece of the source,
+        max_length_offset: and this many more.
+        min_length_ratio: an answer has at least this many, where the greatest length allows it.
+        coverage_penalty: beta of GNMT's coverage penalty (the same equation), which is for a beam of 2 or more; 0 is
+            none.
+        compiled: shapes for which the search is compiled; None: for none. TensorFlow Serving wants
+            `--xla_cpu_compilation_enabled` for it, and the signature `without_xla` is there in any case.
+    """
+
+    __pydantic_config__: typing.ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    beam_size: typing.Annotated[int, annotated_types.Ge(1)] = 4
+    length_penalty: typing.Annotated[float, annotated_types.Ge(0)] = 0.6
+    max_length_ratio: typing.Annotated[float, annotated_types.Ge(0)] = 1.5
+    max_length_offset: typing.Annotated[int, annotated_types.Ge(1)] = 10
+    min_length_ratio: typing.Annotated[float, annotated_types.Ge(0)] = 0.0
+    coverage_penalty: typing.Annotated[float, annotated_types.Ge(0)] = 0.0
+    compiled: Buckets | None = None
+
+    def __post_init__(self) -> None:
+        """Coverage ranks answers: there must be several."""
+        if self.coverage_penalty and self.beam_size == 1:
+            raise ValueError("coverage_penalty ranks the answers of a beam: expected a beam_size of 2 or more, got 1")
+
+    def constraints(self, lengths: tf.Tensor) -> Constraints:
+        """What answers must be like, for sources of so many pieces with END: int [n]."""
+        if not self.min_length_ratio:
+            return NONE
+        return Constraints(min_length=tf.cast(tf.cast(lengths, tf.float32) * self.min_length_ratio, tf.int32))
+
+    def limits(self, lengths: tf.Tensor) -> tf.Tensor:
+        """How many pieces an answer may have, for sources of so many with END: int [...] -> int32 [...]."""
+        return tf.cast(tf.cast(lengths, tf.float32) * self.max_length_ratio, tf.int32) + self.max_length_offset
+
+
+class Search:
+    """The searches of an exported model, parts of its graph."""
+
+    def __init__(self, model: Seq2Seq, settings: Decoding) -> None:
+        self._model, self._settings = model, settings
+        self._compiled: dict[int, typing.Any] = {}
+
+    def __call__(self, source: tf.Tensor, answers: int, compiled: bool = True) -> Hypotheses:
+        """The best answers of each row: int32 [n, source] -> tokens [n, answers, target], scores [n, answers].
+
+        Args:
+            source: pieces and END, PAD behind the shorter rows.
+            answers: how many a row, at most the beam; a search for fewer may stop earlier.
+            compiled: where the settings have buckets, and one of them holds the source.
+        """
+        buckets = self._settings.compiled
+        if not (compiled and buckets):
+            return self._search(source, answers)
+        rows, length = (
+            _smallest(sizes, size)
+            for sizes, size in zip((buckets.rows, buckets.lengths), tf.unstack(tf.shape(source)), strict=True)
+        )
+        return Hypotheses(
+            *tf.cond(
+                (rows > 0) & (length > 0),
+                lambda: self._search_padded(source, rows, length, answers),
+                lambda: self._search(source, answers),
+            )
+        )
+
+    def _search_padded(self, source: tf.Tensor, rows: tf.Tensor, length: tf.Tensor, answers: int) -> Hypotheses:
+        """The same in a bucket; what fills it has no pieces, so its answers end at once."""
+        if answers not in self._compiled:  # XLA knows the shapes when it is called, and compiles a program for each
+            self._compiled[answers] = tf.function(
+                functools.partial(self._search, answers=answers),
+                input_signature=[tf.TensorSpec([None, None], tf.int32)],
+                jit_compile=True,
+                autograph=False,
+            )
+        sizes = tf.shape(source)
+        padded = tf.pad(source, [[0, rows - sizes[0]], [0, length - sizes[1]]])
+        found = self._compiled[answers](padded)
+        return Hypotheses(*(part[: sizes[0]] for part in found))
+
+    def _search(self, source: tf.Tensor, answers: int) -> Hypotheses:
+        settings, model, real = self._settings, self._model, source != PAD
+        lengths = tf.math.count_nonzero(real, axis=1, dtype=tf.int32)
+        memory = model.encode(source)
+        return beam.beam_search(
+            functools.partial(model.step, memory=memory),
+            functools.partial(model.start, memory),
+            batch_size=tf.shape(source)[0],
+            beam_size=settings.beam_size,
+            max_length=tf.where(lengths > 0, settings.limits(lengths), 0),
+            room=settings.limits(tf.shape(source)[1]),
+            length_penalty=settings.length_penalty,
+            coverage_penalty=settings.coverage_penalty,
+            source=real,
+            constraints=settings.constraints(lengths),
+            n_best=answers,
+        )
+
+
+def _smallest(sizes: Sizes, size: tf.Tensor) -> tf.Tensor:
+    """The smallest of ascending sizes that is at least `size`; 0 where none is: int32 []."""
+    fits = tf.constant(sizes) >= size
+    return tf.where(tf.reduce_any(fits), tf.gather(sizes, tf.argmax(fits)), 0)
