@@ -89,7 +89,7 @@ def run_fn(fn_args: typing.Any) -> None:
         tokenizers.target_model,
         config.decoding,
     )
-    card = Card(name=config.name, export_id=uuid.uuid4().hex, token_unit=config.token_unit)
+    card = Card(name=config.name, export_id=uuid.uuid4().hex, token_unit=config.token_unit, model=config.model)
     export.save(served, pathlib.Path(fn_args.serving_model_dir), card, _warmup(validation_files, tokenizers))
     model_run = pathlib.Path(fn_args.model_run_dir)
     model_run.mkdir(parents=True, exist_ok=True)

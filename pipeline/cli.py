@@ -179,6 +179,31 @@ def serve(context: typer.Context) -> None:
 
 
 @app.command()
+def export(
+    output: typing.Annotated[pathlib.Path, typer.Argument(metavar="FOLDER", help="A folder that is not there yet.")],
+    model: typing.Annotated[str, typer.Option("--model", help="Name of a pushed model, or path of a SavedModel.")],
+    format_: typing.Annotated[
+        typing.Literal["ctranslate2"], typer.Option("--format", help="ctranslate2 is for Transformers.")
+    ] = "ctranslate2",
+    home: HomeOption = None,
+) -> None:
+    """A trained model in another format than TensorFlow's."""
+    from pipeline.home import Home
+
+    path = Home.at(home).find_model(model)
+    if output.exists():
+        raise CommandError(f"{output} is there already: expected a new folder", USAGE)
+    load_tensorflow()
+    from serving import ctranslate2_format
+
+    try:
+        ctranslate2_format.convert(path, output)
+    except ValueError as error:
+        raise CommandError(str(error), USAGE) from error
+    err.print(f"{escape(str(output))}: {path.name} for {format_}", soft_wrap=True)
+
+
+@app.command()
 def models(home: HomeOption = None, json_: JsonOption = False) -> None:
     """What is trained, blessed and pushed."""
     from pipeline import lineage

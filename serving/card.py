@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
+import typing
 
 from serving.versions import find_versions
 
 EXTRA = "assets.extra"  # the folder of a SavedModel for what is not its graph's
 CARD_FILE = "fovea.json"
+SOURCE_PIECES, TARGET_PIECES = "source.model", "target.model"  # SentencePiece models
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,11 +22,13 @@ class Card:
         name: the pipeline's name.
         export_id: tells this export from every other.
         token_unit: what `token_error_rate` counts for it, "word" or "character".
+        model: the `model` section that it was built from, {"name": a family of the zoo, and its options}.
     """
 
     name: str
     export_id: str
     token_unit: str
+    model: dict[str, typing.Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def read(cls, saved_model: pathlib.Path) -> Card:

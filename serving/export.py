@@ -20,7 +20,7 @@ from models import beam, decoding
 from models.contract import END, PAD, SOURCE, Seq2Seq
 from models.forced import Forced, force
 from serving import pieces, signatures
-from serving.card import EXTRA, Card
+from serving.card import EXTRA, SOURCE_PIECES, TARGET_PIECES, Card
 from serving.search import Decoding, Search
 
 WARMUP_FILE = "tf_serving_warmup_requests"  # TensorFlow Serving looks for this name in assets.extra
@@ -43,7 +43,11 @@ class ServedModel(tf.Module):
         # Serving's among them) restore the copy that no function reads. So the TensorFlow variables are tracked, and
         # the model is held where tracking does not look.
         self._weights = [variable.value for variable in model.weights]
-        self._untracked = types.SimpleNamespace(model=model, search=Search(model, settings))
+        self._untracked = types.SimpleNamespace(
+            model=model,
+            search=Search(model, settings),
+            piece_files={SOURCE_PIECES: source_model, TARGET_PIECES: target_model},
+        )
         self._source_ids = source_ids
         self._source_tokenizer = pieces.tokenizer(source_model)
         self._target_tokenizer = pieces.tokenizer(target_model)
@@ -131,6 +135,11 @@ class ServedModel(tf.Module):
             requests += [[whole[:end].rstrip()] * rows for rows in buckets.rows]
         return requests
 
+    def write_pieces(self, folder: pathlib.Path) -> None:
+        """The SentencePiece models as files, for whoever has no graph to ask."""
+        for name, content in self._untracked.piece_files.items():
+            (folder / name).write_bytes(content)
+
     def _length(self, text: str) -> int:
         """Pieces of a text, with END."""
         return int(self._source_ids(tf.constant([text])).row_lengths()[0])
@@ -174,6 +183,7 @@ def save(served: ServedModel, path: pathlib.Path, card: Card, warmup: Sequence[s
         functions[signatures.WITHOUT_XLA] = served.without_xla
     tf.saved_model.save(served, str(path), signatures=functions)
     card.write(path)
+    served.write_pieces(path / EXTRA)
     with tf.io.TFRecordWriter(str(path / EXTRA / WARMUP_FILE)) as writer:
         for texts in served.fill_buckets(warmup):
             for name in (signatures.SERVING_DEFAULT, signatures.N_BEST, signatures.ALIGN):

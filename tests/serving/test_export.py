@@ -4,47 +4,15 @@ from __future__ import annotations
 
 import pathlib
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from components import tokenizer
-from models import zoo
-from serving import export, signatures, warmup
-from serving.card import Card
+from serving import signatures, warmup
 from serving.local import LocalModel
 from serving.saved_model import SavedModel, Threads
 from serving.search import Buckets, Decoding
-
-TEXTS = ["ab", "fovea", "e"]
-TARGETS = ["A B", "F OW V IY AH", "AH"]
-
-
-class SourceIds(tf.Module):
-    """text [n] -> ids [n, source], as a Transform graph gives them."""
-
-    def __init__(self, tokenizers: tokenizer.Tokenizers) -> None:
-        super().__init__()
-        self._tokenizer = tokenizers.source(add_end=True)
-
-    def __call__(self, text: tf.Tensor) -> tf.RaggedTensor:
-        return tf.cast(self._tokenizer.tokenize(text), tf.int64)
-
-
-def exported(saved: pathlib.Path, settings: Decoding) -> pathlib.Path:
-    keras.utils.set_random_seed(1)
-    tokenizers = tokenizer.Tokenizers(
-        tokenizer.train(dict.fromkeys(TEXTS, 1), tokenizer.Pieces("char", 97)),
-        tokenizer.train({word: 1 for text in TARGETS for word in text.split()}, tokenizer.Pieces("word", 97)),
-    )
-    family = zoo.load("rnn")
-    model = family.build(family.Config(units=22, embedding=13), tokenizers.source_size, tokenizers.target_size)
-    served = export.ServedModel(
-        model, SourceIds(tokenizers), tokenizers.source_model, tokenizers.target_model, settings
-    )
-    export.save(served, saved, Card("tiny", "1", "word"), TEXTS)
-    return saved
+from tests.serving.exports import TARGETS, TEXTS, exported
 
 
 @pytest.fixture(scope="module")

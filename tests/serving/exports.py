@@ -1,0 +1,54 @@
+"""Exports of untrained models: what they answer is arbitrary, and the same every time."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from components import tokenizer
+from models import zoo
+from serving import export
+from serving.card import Card
+from serving.search import Decoding
+
+TEXTS = ["ab", "fovea", "e"]
+TARGETS = ["A B", "F OW V IY AH", "AH"]
+RNN = {"name": "rnn", "units": 22, "embedding": 13}
+
+
+class SourceIds(tf.Module):
+    """text [n] -> ids [n, source], as a Transform graph gives them."""
+
+    def __init__(self, tokenizers: tokenizer.Tokenizers) -> None:
+        super().__init__()
+        self._tokenizer = tokenizers.source(add_end=True)
+
+    def __call__(self, text: tf.Tensor) -> tf.RaggedTensor:
+        return tf.cast(self._tokenizer.tokenize(text), tf.int64)
+
+
+def exported(saved: pathlib.Path, settings: Decoding, shape: dict[str, Any] = RNN, spread: float = 0.0) -> pathlib.Path:
+    """An export at `saved`: letters in, words out; biases and gains are off where they start by this much."""
+    keras.utils.set_random_seed(1)
+    letters = tokenizer.Pieces("char", 97)
+    words = {word: 1 for text in TARGETS for word in text.split()}
+    if shape.get("tie_embeddings") == "all":
+        shared = tokenizer.train(dict.fromkeys([*TEXTS, *words], 1), letters)
+        tokenizers = tokenizer.Tokenizers(shared, shared)
+    else:
+        tokenizers = tokenizer.Tokenizers(
+            tokenizer.train(dict.fromkeys(TEXTS, 1), letters), tokenizer.train(words, tokenizer.Pieces("word", 97))
+        )
+    family = zoo.load(shape["name"])
+    config = family.Config(**{name: value for name, value in shape.items() if name != "name"})
+    model = family.build(config, tokenizers.source_size, tokenizers.target_size)
+    for weight in model.weights:
+        weight.assign_add(keras.random.normal(weight.shape, stddev=spread))
+    served = export.ServedModel(
+        model, SourceIds(tokenizers), tokenizers.source_model, tokenizers.target_model, settings
+    )
+    export.save(served, saved, Card("tiny", "1", "word", shape), TEXTS)
+    return saved
