@@ -16,6 +16,7 @@ if typing.TYPE_CHECKING:
     from mlflow import MlflowClient
 
 RUN_TAG = "fovea.pipeline_run_id"
+PARENT_TAG = "mlflow.parentRunId"  # MLflow's own: its pages show such a run under its parent
 MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # which of its two faces the UI shows
 LARGEST_BATCH = 100  # of parameters, in one call
 MAX_TAG_CHARACTERS = 5000
@@ -74,6 +75,15 @@ def open_run(store: Store, pipeline_run_id: str, tags: Mapping[str, str], parame
     for abandoned in client.search_runs([experiment_id], "attributes.status = 'RUNNING'"):
         client.set_terminated(abandoned.info.run_id, "KILLED")  # its process had no time to say so
     run = client.create_run(experiment_id, run_name=pipeline_run_id, tags={RUN_TAG: pipeline_run_id, **tags})
+    log_parameters(client, run.info.run_id, parameters)
+    return str(run.info.run_id)
+
+
+def open_trial(store: Store, parent_run_id: str, name: str, parameters: Mapping[str, str]) -> str:
+    """Begin the run of a trial within the run of its search, and return its id."""
+    client = store.client()
+    experiment_id = client.get_run(parent_run_id).info.experiment_id
+    run = client.create_run(experiment_id, run_name=name, tags={PARENT_TAG: parent_run_id})
     log_parameters(client, run.info.run_id, parameters)
     return str(run.info.run_id)
 

@@ -55,46 +55,72 @@ class Config:
     code: str
 
 
+class Data(typing.NamedTuple):
+    """What a model is trained on: transformed rows, and the pieces that they are made of."""
+
+    training_files: list[str]
+    validation_files: list[str]
+    tokenizers: tokenizer.Tokenizers
+
+    @classmethod
+    def of(cls, training: Sequence[str], validation: Sequence[str], tokenizer_uri: str) -> Data:
+        """From patterns of files and the Tokenizer's artifact."""
+        return cls(_files(training), _files(validation), tokenizer.load(tokenizer_uri))
+
+
+class Trained(typing.NamedTuple):
+    """A model to export, with its best weights, and what came of its training."""
+
+    model: Seq2Seq
+    outcome: training.Outcome
+
+
 def run_fn(fn_args: typing.Any) -> None:
     """Train a model of the zoo on the transformed rows and export it. Called by TFX's Trainer."""
     config = settings.from_json(Config, fn_args.custom_config)
-    tokenizers = tokenizer.load(fn_args.tokenizer_uri)
-    training_files, validation_files = _files(fn_args.train_files), _files(fn_args.eval_files)
+    data = Data.of(fn_args.train_files, fn_args.eval_files, fn_args.tokenizer_uri)
+    model, outcome = train(config, data, fn_args.mlflow_run_id)
+    rows = batches.sample(data.validation_files, batches.Config(), alignment_layer.ROWS)
+    aligned = alignment_layer.choose(model, rows)
+    served = export.ServedModel(
+        model,
+        SourceGraph(fn_args.transform_graph_path),
+        data.tokenizers.source_model,
+        data.tokenizers.target_model,
+        config.decoding,
+    )
+    card = Card(name=config.name, export_id=uuid.uuid4().hex, token_unit=config.token_unit, model=config.model)
+    export.save(served, pathlib.Path(fn_args.serving_model_dir), card, _warmup(data))
+    model_run = pathlib.Path(fn_args.model_run_dir)
+    model_run.mkdir(parents=True, exist_ok=True)
+    (model_run / training.OUTCOME_FILE).write_text(json.dumps({**outcome._asdict(), training.ALIGNED: aligned}))
+    shutil.rmtree(config.checkpoints)  # also those of trainings that were given up
+
+
+def train(config: Config, data: Data, mlflow_run_id: str) -> Trained:
+    """Train a model, with a bar in the terminal and its learning curves in MLflow."""
     keras.utils.set_random_seed(config.training.seed)
-    model, exported = _models(config, tokenizers)
-    checkpoints = _checkpoint_dir(config, [*training_files, *validation_files])
+    model, exported = _models(config, data.tokenizers)
+    checkpoints = _checkpoint_dir(config, [*data.training_files, *data.validation_files])
     with progress.TrainingBar(rich.console.Console(stderr=True)) as bar:
         outcome = training.train(
             model,
             functools.partial(
                 batches.training,
-                training_files,
+                data.training_files,
                 config.training.batches,
                 config.training.seed,
-                cut_anew=_cut_anew(config, tokenizers),
+                cut_anew=_cut_anew(config, data.tokenizers),
             ),
-            functools.partial(batches.evaluation, validation_files, config.training.batches),
+            functools.partial(batches.evaluation, data.validation_files, config.training.batches),
             config.training,
             checkpoints,
-            observers=[bar, tracking.Curves(config.tracking, fn_args.mlflow_run_id)],
-            score=_score(config, exported, validation_files, tokenizers),
+            observers=[bar, tracking.Curves(config.tracking, mlflow_run_id)],
+            score=_score(config, exported, data.validation_files, data.tokenizers),
         )
     if exported is not model:
         exported.set_weights(model.get_weights())
-    aligned = alignment_layer.choose(exported, batches.sample(validation_files, batches.Config(), alignment_layer.ROWS))
-    served = export.ServedModel(
-        exported,
-        SourceGraph(fn_args.transform_graph_path),
-        tokenizers.source_model,
-        tokenizers.target_model,
-        config.decoding,
-    )
-    card = Card(name=config.name, export_id=uuid.uuid4().hex, token_unit=config.token_unit, model=config.model)
-    export.save(served, pathlib.Path(fn_args.serving_model_dir), card, _warmup(validation_files, tokenizers))
-    model_run = pathlib.Path(fn_args.model_run_dir)
-    model_run.mkdir(parents=True, exist_ok=True)
-    (model_run / training.OUTCOME_FILE).write_text(json.dumps({**outcome._asdict(), training.ALIGNED: aligned}))
-    shutil.rmtree(config.checkpoints)  # also those of trainings that were given up
+    return Trained(exported, outcome)
 
 
 def _models(config: Config, tokenizers: tokenizer.Tokenizers) -> tuple[Seq2Seq, Seq2Seq]:
@@ -151,8 +177,8 @@ def _checkpoint_dir(config: Config, files: Sequence[str]) -> pathlib.Path:
     return folder
 
 
-def _warmup(files: Sequence[str], tokenizers: tokenizer.Tokenizers) -> list[str]:
+def _warmup(data: Data) -> list[str]:
     """Inputs for warm-up requests: the sources of a few validation rows."""
-    first = next(batches.evaluation(files, batches.Config()))
+    first = next(batches.evaluation(data.validation_files, batches.Config()))
     ids = tf.RaggedTensor.from_tensor(first[SOURCE_IDS][:WARMUP_ROWS], padding=PAD)
-    return [text.decode() for text in tokenizers.source().detokenize(ids[:, :-1]).numpy()]
+    return [text.decode() for text in data.tokenizers.source().detokenize(ids[:, :-1]).numpy()]

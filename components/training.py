@@ -88,6 +88,10 @@ class Config:
             raise ValueError("; ".join(wrong))
 
 
+class DivergenceError(ValueError):
+    """A loss that is not a number: no training can go on from there."""
+
+
 class Observer(typing.Protocol):
     """Is told how training goes."""
 
@@ -244,7 +248,7 @@ class _Training:
         loss = measured["validation_loss"]
         if not math.isfinite(loss):
             shutil.rmtree(self._checkpoint_dir)  # a resumed training would go on from weights that are not numbers
-            raise ValueError(
+            raise DivergenceError(
                 f"training diverged: the validation loss is {loss} after step {int(self.progress.step)}; "
                 "lower training.schedule.learning_rate or training.clip_norm"
             )

@@ -100,6 +100,25 @@ def run(config: ConfigArgument, set_: SetOption = None, home: HomeOption = None,
 
 
 @app.command()
+def tune(config: ConfigArgument, set_: SetOption = None, home: HomeOption = None, json_: JsonOption = False) -> None:
+    """Search over parameters (the section `tune`): trainings, the best of which says how to run."""
+    load_tensorflow()
+    from pipeline import tune as tuning
+    from pipeline.home import Home
+
+    settings = _load(config, set_)
+    if settings.tune is None:
+        example = "tune: {parameters: {model.units: [128, 256]}}"
+        raise CommandError(f"{config} has no section tune, expected one such as {example}", USAGE)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    result = tuning.execute(settings, Home.at(home), err)
+    if json_:
+        _print_json(dataclasses.asdict(result))
+    else:
+        tuning.show(result, config, rich.console.Console(highlight=False))
+
+
+@app.command()
 def evaluate(
     model: typing.Annotated[str, typer.Option("--model", help="Name of a pushed model, or path of a SavedModel.")],
     data: typing.Annotated[pathlib.Path, typer.Option("--data", help="Labelled rows: TSV or JSONL, also .gz.")],

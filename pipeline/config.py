@@ -12,19 +12,17 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import difflib
 import json
 import pathlib
-import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pydantic
-import pydantic_core
 import yaml
 
-from components import evaluator, example_gen, settings, sources, tokenizer, training
+from components import evaluator, example_gen, settings, sources, tokenizer, training, tuning
 from models import attention, zoo
+from pipeline.findings import Problem, unknown, validate
 from serving import search
 
 NAME_PATTERN = r"[a-z][a-z0-9_-]*"
@@ -46,6 +44,7 @@ class Config:
         training: how the model is trained.
         decoding: how the exported model searches.
         evaluation: what is measured, and what makes a model good enough.
+        tune: what `fovea tune` tries; None: nothing.
         beam: arguments of the Beam pipelines, handed on as they are.
         tracking_uri: of MLflow; "" is SQLite in the home folder.
     """
@@ -59,6 +58,7 @@ class Config:
     training: training.Config = dataclasses.field(default_factory=training.Config)
     decoding: search.Decoding = dataclasses.field(default_factory=search.Decoding)
     evaluation: evaluator.Config = dataclasses.field(default_factory=evaluator.Config)
+    tune: tuning.Config | None = None
     beam: tuple[str, ...] = BEAM
     tracking_uri: str = ""
 
@@ -76,13 +76,6 @@ FOUND_BY_NAME = (
     Finder(("model",), zoo.families, zoo.load),
     Finder(("model", "attention"), attention.names, attention.find),
 )
-
-
-class Problem(typing.NamedTuple):
-    """One thing that is wrong with a configuration."""
-
-    path: str
-    text: str
 
 
 class ConfigError(ValueError):
@@ -125,7 +118,7 @@ def parse(document: Mapping[str, typing.Any], origin: str, problems: Sequence[Pr
         section = _at(document, finder.place)
         if isinstance(section, dict):
             problems.extend(_check_found_by_name(finder, section))
-    config, more = _validate(Config, document, ())
+    config, more = validate(Config, document, ())
     problems.extend(more)
     if not problems:
         problems.extend(_check_together(config))
@@ -150,6 +143,7 @@ def _check_together(config: Config) -> Iterator[Problem]:
     if shape.shared_pieces and config.tokenizer.shared is None:
         yield Problem("model", "copy and tie_embeddings: all need tokenizer.shared: pieces that both sides share")
     yield from _check_subword_sampling(config, copies=getattr(shape, "copy", False))
+    yield from _check_tune(config)
 
 
 def _check_subword_sampling(config: Config, copies: bool) -> Iterator[Problem]:
@@ -165,6 +159,20 @@ def _check_subword_sampling(config: Config, copies: bool) -> Iterator[Problem]:
         yield Problem(
             place, "cuts a word in other ways on either side, so nothing could be copied: expected copy: false"
         )
+
+
+def _check_tune(config: Config) -> Iterator[Problem]:
+    """Each value that a search may try is one that a run would take."""
+    if config.tune is None:
+        return
+    document = {**to_document(config), "tune": None}
+    for path, values in config.tune.samples().items():
+        for value in values:
+            try:
+                parse(tuning.changed(document, {path: value}), "")
+            except ConfigError as error:
+                for problem in error.problems:
+                    yield Problem(f"tune.parameters.{path}", f"{json.dumps(value)}: {problem.path}: {problem.text}")
 
 
 def to_flat(config: Config) -> dict[str, str]:
@@ -227,88 +235,5 @@ def _check_found_by_name(finder: Finder, section: dict[str, typing.Any]) -> list
     if name is None:
         return [Problem(path, f"is missing; allowed: {', '.join(finder.names())}")]
     if name not in finder.names():
-        return [Problem(path, _unknown(name, finder.names()))]
-    return _validate(finder.load(name).Config, settings.options(section), finder.place)[1]
-
-
-def _validate(
-    cls: type, document: Mapping[str, typing.Any], place: tuple[str, ...]
-) -> tuple[typing.Any, list[Problem]]:
-    try:
-        text = json.dumps(document)
-    except TypeError as error:
-        return None, [Problem(".".join(place) or "file", f"holds a value that JSON has not ({error})")]
-    try:
-        return pydantic.TypeAdapter(cls).validate_json(text, strict=True), []
-    except pydantic.ValidationError as error:
-        return None, _merged([_finding(cls, place, item) for item in error.errors()])
-
-
-class _Finding(typing.NamedTuple):
-    path: str
-    value: str  # "" where the text speaks of it already
-    text: str
-
-
-def _finding(cls: type, place: tuple[str, ...], error: pydantic_core.ErrorDetails) -> _Finding:
-    """One error of pydantic, in the words of someone who writes YAML."""
-    keys = [str(key) for key in error["loc"]]
-    if error["type"] == "unexpected_keyword_argument":
-        return _Finding(".".join((*place, *keys)), "", f"unknown key; {_nearest(keys[-1], _fields(cls, keys[:-1]))}")
-    path = ".".join((*place, *_real_keys(cls, keys))) or "file"
-    if error["type"] == "missing":
-        return _Finding(path, "", "is missing")
-    if error["type"] == "literal_error":
-        allowed = [name.strip("'") for name in error["ctx"]["expected"].replace(" or ", ", ").split(", ")]
-        return _Finding(path, "", _unknown(error["input"], allowed))
-    if error["type"] == "value_error":
-        return _Finding(path, "", str(error["ctx"]["error"]))
-    value = json.dumps(error["input"], ensure_ascii=False)
-    text = error["msg"].replace("Input should", "should").replace("String should", "should")
-    return _Finding(path, value if len(value) <= 60 else value[:57] + "...", text)
-
-
-def _merged(findings: Sequence[_Finding]) -> list[Problem]:
-    """A value that fits no part of a union makes a finding a part: one problem with all that is allowed."""
-    by_value: dict[tuple[str, str], list[str]] = {}
-    for finding in findings:
-        by_value.setdefault((finding.path, finding.value), []).append(finding.text)
-    return [
-        Problem(path, f"{value}: {', or '.join(texts)}" if value else "; ".join(texts))
-        for (path, value), texts in by_value.items()
-    ]
-
-
-def _real_keys(cls: type, keys: Sequence[str]) -> list[str]:
-    """The keys that YAML has: pydantic adds the names of types where a union has parts."""
-    real: list[str] = []
-    for key in keys:
-        if real and key not in _fields(cls, real) and not key.isidentifier() and not key.isdigit():
-            continue
-        if key in ("str", "int", "float", "bool", "list", "dict", "tuple") and key not in _fields(cls, real):
-            continue
-        real.append(key)
-    return real
-
-
-def _fields(cls: typing.Any, keys: Sequence[str]) -> list[str]:
-    """The names of the fields of the dataclass at this place, [] where there is none."""
-    for key in keys:
-        hints = typing.get_type_hints(cls) if dataclasses.is_dataclass(cls) else {}
-        cls = next((part for part in _parts(hints.get(key)) if dataclasses.is_dataclass(part)), None)
-    return [field.name for field in dataclasses.fields(cls)] if dataclasses.is_dataclass(cls) else []
-
-
-def _parts(hint: typing.Any) -> tuple[typing.Any, ...]:
-    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
-    return typing.get_args(hint) if union else (hint,)
-
-
-def _unknown(value: typing.Any, allowed: Sequence[str]) -> str:
-    return f"{json.dumps(value)} is not known; {_nearest(str(value), allowed)}"
-
-
-def _nearest(value: str, allowed: Sequence[str]) -> str:
-    close = difflib.get_close_matches(value, allowed, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"{hint}allowed: {', '.join(allowed)}"
+        return [Problem(path, unknown(name, finder.names()))]
+    return validate(finder.load(name).Config, settings.options(section), finder.place)[1]

@@ -83,6 +83,7 @@ DESCRIPTIONS: dict[str, Callable[[local.Outputs], str]] = {
     "Tokenizer": _vocabularies,
     "Transform": lambda outputs: "rows as pieces, and the graph that makes them",
     "Trainer": _training,
+    "Tuner": lambda outputs: "the trials of the search",
     "Champion": _champion,
     "Evaluator": _evaluation,
     "Pusher": _push,

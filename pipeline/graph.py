@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 
 from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.dsl.components.base.base_component import BaseComponent
@@ -12,7 +14,7 @@ from tfx.proto import pusher_pb2, trainer_pb2
 from tfx.types import Channel
 from tfx.types.standard_artifacts import Model, ModelBlessing
 
-from components import example_gen, sources, trainer
+from components import example_gen, sources, trainer, trials
 from components.champion import LatestOtherBlessedModel
 from components.data_checks import AnomalyGate, SchemaGen
 from components.evaluator_component import Evaluator
@@ -21,6 +23,7 @@ from components.pusher_component import Pusher
 from components.tokenizer_component import TokenizerTrainer
 from components.trainer_component import Trainer
 from components.transform_component import TokenizedTransform
+from components.tuner_component import Tuner
 from models import attention as mechanisms
 from pipeline import digest
 from pipeline.config import Config, model_shape
@@ -60,20 +63,47 @@ def build(config: Config, home: Home) -> pipeline.Pipeline:
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(home.models(config.name)))
         ),
     )
+    ends = [champion, versioned(evaluator, "components.tfma_metrics"), versioned(pusher)]
+    return _pipeline(config, home, [*data.values(), training, *ends])  # training's digest is in its custom_config
+
+
+def _pipeline(config: Config, home: Home, components: list[BaseComponent]) -> pipeline.Pipeline:
     return pipeline.Pipeline(
         pipeline_name=config.name,
         pipeline_root=str(home.artifacts(config.name)),
-        components=[
-            *data.values(),
-            training,  # its code's digest is in its custom_config
-            champion,
-            versioned(evaluator, "components.tfma_metrics"),
-            versioned(pusher),
-        ],
+        components=components,
         enable_cache=True,
         metadata_connection_config=metadata.sqlite_metadata_connection_config(str(home.metadata_db)),
         beam_pipeline_args=list(config.beam),
     )
+
+
+def build_tuning(config: Config, home: Home) -> pipeline.Pipeline:
+    """The pipeline of a search over parameters: up to rows of pieces as in `build`, then a Tuner."""
+    data = _data(config, home)
+    tuner = Tuner(
+        tuner_fn="components.tuner.tuner_fn",
+        examples=data["Transform"].outputs["transformed_examples"],
+        tokenizer=data["Tokenizer"].outputs["tokenizer"],
+        train_args=trainer_pb2.TrainArgs(splits=["train"]),
+        eval_args=trainer_pb2.EvalArgs(splits=["validation"]),
+        custom_config=dataclasses.asdict(_search(config, home)),
+    )
+    return _pipeline(config, home, [*data.values(), versioned(tuner, "components.tuner")])
+
+
+def _search(config: Config, home: Home) -> trials.Request:
+    """What the Tuner needs to know of the configuration; a search of its own for each."""
+    assert config.tune is not None
+    trained = trainer_config(config, home)
+    search = json.dumps([dataclasses.asdict(part) for part in (trained, config.tune, config.data, config.tokenizer)])
+    folder = home.tuning(config.name) / hashlib.sha256(search.encode()).hexdigest()[:16]
+    return trials.Request(trained, config.tune, str(folder))
+
+
+def objective(config: Config, home: Home) -> str:
+    """What the trials of a search are measured by."""
+    return str(trials.objective(trainer_config(config, home)).name)
 
 
 def _data(config: Config, home: Home) -> dict[str, BaseComponent]:

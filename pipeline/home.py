@@ -21,6 +21,7 @@ class Home:
     mlflow.db, mlflow/          MLflow's runs and their artefacts
     artifacts/NAME/COMPONENT/   what the components made
     checkpoints/NAME/           trainings under way
+    tuning/NAME/                searches over parameters: KerasTuner's state
     rejected/NAME/              dead letters of the last ingest
     reports/NAME/               pictures of the last run
     models/NAME/VERSION/        pushed models: what a model server watches
@@ -42,6 +43,9 @@ class Home:
 
     def checkpoints(self, name: str) -> pathlib.Path:
         return self.root / "checkpoints" / name
+
+    def tuning(self, name: str) -> pathlib.Path:
+        return self.root / "tuning" / name
 
     def rejected(self, name: str) -> pathlib.Path:
         return self.root / "rejected" / name

@@ -10,6 +10,7 @@ import typing
 
 import rich.console
 import yaml
+from tfx.orchestration import pipeline
 
 from components import alignment, tracking
 from components.evaluator import (
@@ -39,19 +40,20 @@ def execute(config: configuration.Config, home: Home, out: rich.console.Console)
         store = home.tracking(config.name, config.tracking_uri)
         run_id = tracking.open_run(store, pipeline_run_id, {"fovea.name": config.name}, configuration.to_flat(config))
         with tracking.closed_at_the_end(store, run_id):
-            finished = _run_components(config, home, pipeline_run_id, out)
+            finished = run_components(graph.build(config, home), pipeline_run_id, out)
             run = _conclude(config, home, run_id, finished)
             _log(store.client(), run_id, config, run, finished)
             return run
 
 
-def _run_components(
-    config: configuration.Config, home: Home, pipeline_run_id: str, out: rich.console.Console
+def run_components(
+    components: pipeline.Pipeline, pipeline_run_id: str, out: rich.console.Console
 ) -> dict[str, local.Finished]:
+    """Run the components of a graph, and report on `out` as they go -> what each made, by its id."""
     finished: dict[str, local.Finished] = {}
     current = "Graph"
     try:
-        for event in local.run(graph.build(config, home), pipeline_run_id):
+        for event in local.run(components, pipeline_run_id):
             current = event.name
             console.report(out, event)
             if isinstance(event, local.Finished):

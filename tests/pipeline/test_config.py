@@ -189,3 +189,28 @@ def test_a_side_that_can_be_cut_in_other_ways_is_enough(tmp_path: pathlib.Path, 
     kind = "bpe" if sampling == BPE else "unigram"
     sides = ["tokenizer.source={kind: char, symbols: [<x>]}", f"tokenizer.target={{kind: {kind}}}"]
     assert config.load(write(tmp_path, GOOD), [f"training.subword_sampling={sampling}", *sides])
+
+
+TUNE = "tune={parameters: {model.units: [16, 32], training.schedule.learning_rate: {min: 0.001, max: 0.01, log: true}}}"
+
+
+def test_what_a_search_may_try(tmp_path: pathlib.Path) -> None:
+    loaded = config.load(write(tmp_path, GOOD), [TUNE])
+    assert loaded.tune is not None
+    assert loaded.tune.samples() == {"model.units": (16, 32), "training.schedule.learning_rate": (0.001, 0.01)}
+    assert loaded == config.parse(config.to_document(loaded), "again")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "path", "text"),
+    [
+        ("{model.unit: [16]}", "tune.parameters.model.unit", "16: model.unit: unknown key; did you mean 'units'?"),
+        ("{model.dropout: [0.1, 2.0]}", "tune.parameters.model.dropout", "2.0: model.dropout: 2.0: should be less"),
+        ("{data.max_rows: [9]}", "tune", "parameters: data.max_rows: expected paths within model or training"),
+        ("{model.units: {min: 9, max: 8}}", "tune.parameters.model.units", "expected min below max, got 9 and 8"),
+        ("{}", "tune.parameters", "should have at least 1 item"),
+    ],
+)
+def test_what_a_search_may_not_try(tmp_path: pathlib.Path, parameters: str, path: str, text: str) -> None:
+    found = problems(tmp_path, GOOD, f"tune={{parameters: {parameters}}}")
+    assert any(text in said for said in found.values()) and any(place.startswith(path) for place in found), found

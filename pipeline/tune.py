@@ -1,0 +1,76 @@
+"""`fovea tune`: a search over parameters, each trial an MLflow run; it ends with the command of the best values."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import pathlib
+import typing
+
+import rich.console
+import rich.table
+
+from components import tracking
+from pipeline import config as configuration
+from pipeline import graph
+from pipeline.home import Home
+from pipeline.run import run_components
+
+RESULTS_FILE = "tuner_results.json"  # TFX's name
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One training of the search."""
+
+    trial: str
+    score: float
+    values: dict[str, typing.Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What came of a search: its trials, best first."""
+
+    name: str
+    objective: str
+    mlflow_run_id: str
+    trials: tuple[Trial, ...]
+
+    def changes(self) -> list[str]:
+        """The best values as arguments of `--set`."""
+        return [f"{path}={json.dumps(value)}" for path, value in self.trials[0].values.items()]
+
+
+def execute(config: configuration.Config, home: Home, out: rich.console.Console) -> Result:
+    """Search, report on `out` as it goes, and keep track of it in MLflow."""
+    with home.alone(config.name):
+        pipeline_run_id = datetime.datetime.now().isoformat(timespec="milliseconds")
+        store = home.tracking(config.name, config.tracking_uri)
+        tags = {"fovea.name": config.name, "fovea.kind": "tune"}
+        run_id = tracking.open_run(store, pipeline_run_id, tags, configuration.to_flat(config))
+        with tracking.closed_at_the_end(store, run_id):
+            finished = run_components(graph.build_tuning(config, home), pipeline_run_id, out)
+            (results,) = finished["Tuner"].outputs["tuner_results"]
+            rows = json.loads((pathlib.Path(results.uri) / RESULTS_FILE).read_text())
+            result = Result(config.name, graph.objective(config, home), run_id, tuple(_trial(row) for row in rows))
+            tracking.log_metrics(store.client(), run_id, {f"best/{result.objective}": result.trials[0].score})
+            store.client().log_text(run_id, json.dumps(dataclasses.asdict(result), indent=2), "trials.json")
+            return result
+
+
+def _trial(row: dict[str, typing.Any]) -> Trial:
+    return Trial(row.pop("trial_id"), row.pop("score"), row)
+
+
+def show(result: Result, config: pathlib.Path, out: rich.console.Console) -> None:
+    """A table of the trials, and the command that trains with the best values."""
+    table = rich.table.Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for heading in ("trial", result.objective.replace("_", " "), *result.trials[0].values):
+        table.add_column(heading)
+    for trial in result.trials:
+        table.add_row(trial.trial, f"{trial.score:.4f}", *(f"{value}" for value in trial.values.values()))
+    out.print(table)
+    changes = " ".join(f"--set {change}" for change in result.changes())
+    out.print(f"\nfovea run {config} {changes}", soft_wrap=True, markup=False)
