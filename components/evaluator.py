@@ -81,6 +81,7 @@ class Verdict:
         metrics: name -> value over all test rows; `group_means` and `attention_metrics` add to what was configured.
         baseline: the same for the latest blessed model, {} where there is none.
         slices: slice, such as "source_length:5-8" -> {"rows": n, name: value}.
+        signatures: how sacreBLEU's scores were computed, see `metrics.signatures`.
     """
 
     rows: int
@@ -89,6 +90,7 @@ class Verdict:
     metrics: dict[str, float]
     baseline: dict[str, float]
     slices: dict[str, dict[str, float]]
+    signatures: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def write(self, evaluation: pathlib.Path) -> None:
         """Write it into the evaluation artifact's folder."""

@@ -16,7 +16,7 @@ from tfx.dsl.components.base import base_beam_component, base_beam_executor, exe
 from tfx.types import Artifact, BaseChannel, Channel, artifact_utils, component_spec, standard_artifacts
 from tfx.utils import io_utils, path_utils
 
-from components import alignment, attention_metrics, settings
+from components import alignment, attention_metrics, metrics, settings
 from components.evaluator import (
     PREDICTIONS_FILE,
     Aligned,
@@ -57,7 +57,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         self._measure(input_dict["examples"], models, tfma_config, evaluation)
         model = local.LocalModel(path_utils.serving_model_path(candidate.uri))
         rows = list(read_predictions(evaluation))
-        verdict = _verdict(config, evaluation, attention_metrics.measure(model, rows))
+        computed = metrics.signatures(config.metrics, (row["references"] for row in rows))
+        verdict = _verdict(config, evaluation, attention_metrics.measure(model, rows), computed)
         verdict.write(evaluation)
         write_alignments(evaluation, _aligned(model, rows[:ALIGNED_ROWS]))
         _bless(verdict, artifact_utils.get_single_instance(output_dict["blessing"]), candidate, baseline)
@@ -151,7 +152,9 @@ def _aligned(model: local.LocalModel, rows: list[dict[str, typing.Any]]) -> list
     ]
 
 
-def _verdict(config: Config, evaluation: pathlib.Path, attention: attention_metrics.Measured) -> Verdict:
+def _verdict(
+    config: Config, evaluation: pathlib.Path, attention: attention_metrics.Measured, computed: dict[str, str]
+) -> Verdict:
     """Read what TFMA wrote, add what it does not measure, and put it in words."""
     tables: dict[str, dict[str, dict[str, float]]] = {CANDIDATE: {}, BASELINE: {}}
     for record in tfma.load_metrics(str(evaluation)):
@@ -178,6 +181,7 @@ def _verdict(config: Config, evaluation: pathlib.Path, attention: attention_metr
         metrics=overall | group_means(slices) | attention.metrics,
         baseline={name: value for name, value in baseline.items() if name != "rows"},
         slices=slices,
+        signatures=computed,
     )
 
 

@@ -25,6 +25,7 @@ Name = typing.Literal[
     "word_error_rate",
     "character_error_rate",
     "bleu",
+    "bleu_zh",  # of Chinese: characters are tokens
     "token_bleu",
     "chrf",
     "ter",
@@ -85,6 +86,7 @@ def _sacrebleu(name: str) -> typing.Any:
 
     makers: dict[str, Callable[[], typing.Any]] = {
         "bleu": sacrebleu.metrics.BLEU,
+        "bleu_zh": functools.partial(sacrebleu.metrics.BLEU, tokenize="zh"),
         "token_bleu": functools.partial(sacrebleu.metrics.BLEU, tokenize="none", force=True),
         "chrf": sacrebleu.metrics.CHRF,
         "ter": sacrebleu.metrics.TER,
@@ -104,6 +106,25 @@ def _corpus(name: str, higher_is_better: bool) -> Metric:
         return float(_sacrebleu(name)._compute_score_from_stats(counts).score)
 
     return Metric(higher_is_better, statistics, score)
+
+
+SACREBLEU = ("bleu", "bleu_zh", "token_bleu", "chrf", "ter")
+
+
+def signatures(names: Iterable[str], references: Iterable[Sequence[str]]) -> dict[str, str]:
+    """How sacreBLEU computed those of the scores that are its own (Post 2018), for rows with these references.
+
+    ["chrf", "rouge_1"], [["a", "b"]] -> {"chrf": "nrefs:2|case:mixed|eff:yes|nc:6|nw:0|space:no|version:2.6.0"}
+    """
+    numbers = {len(each) for each in references}
+    number: int | str = numbers.pop() if len(numbers) == 1 else "var"
+    written = {}
+    for name in names:
+        if name in SACREBLEU:
+            metric = _sacrebleu(name)
+            metric.num_refs = number  # as its corpus_score does
+            written[name] = str(metric.get_signature())
+    return written
 
 
 ROUGE = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougeL"}  # ours -> the library's
@@ -151,7 +172,7 @@ def find(name: str, token_unit: str = "word") -> Metric:
         return _error_rate(list if characters else str.split)
     if name in ROUGE:
         return _rouge_metric(name)
-    if name in NAMES:
+    if name in SACREBLEU:
         return _corpus(name, higher_is_better=name != "ter")
     raise ValueError(f"metric {name!r} is not known; known are {', '.join(NAMES)}")
 

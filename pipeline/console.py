@@ -108,7 +108,8 @@ def summarize(out: rich.console.Console, run: Run, seconds: float) -> None:
     table.add_row("rows", f"{kept + rejected:,} in, {rejected:,} rejected{where}")
     for name, value in result.metrics.items():
         if name not in FOR_EXPERTS:
-            table.add_row(f"test {name.replace('_', ' ')}", _figure(name, value))
+            computed = f"  [dim]{escape(result.signatures[name])}[/]" if name in result.signatures else ""
+            table.add_row(f"test {name.replace('_', ' ')}", _figure(name, value) + computed)
     verdict = "[green]blessed[/]" if result.blessed else "[yellow]not blessed[/]"
     table.add_row("verdict", "\n".join([verdict, *map(escape, result.reasons)]))
     table.add_row("model", escape(result.model_path) if result.model_path else "not pushed")

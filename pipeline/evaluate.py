@@ -34,6 +34,7 @@ class Report:
     rejected: list[Rejected]
     metrics: dict[str, float]
     slices: dict[str, dict[str, float]]
+    signatures: dict[str, str]  # of sacreBLEU's scores: see `metrics.signatures`
 
     def document(self) -> dict[str, typing.Any]:
         """As JSON has it."""
@@ -43,6 +44,7 @@ class Report:
             "rejected": [dataclasses.asdict(row) for row in self.rejected],
             "metrics": self.metrics,
             "slices": self.slices,
+            "signatures": self.signatures,
         }
 
 
@@ -98,7 +100,8 @@ def evaluate(
         measured |= attention.metrics
         for sentence in attention.sentences():
             out.print(sentence)
-    return Report(model, len(good), rejected, measured, sliced)
+    computed = metrics.signatures(metrics.NAMES, (row.references for row in good))
+    return Report(model, len(good), rejected, measured, sliced, computed)
 
 
 def _document(row: rows.Row, prediction: str) -> dict[str, typing.Any]:
@@ -145,5 +148,7 @@ def show(report: Report, out: rich.console.Console) -> None:
         cells = (f"{values[name]:.4f}" if name in values else "" for values in report.slices.values())
         table.add_row(name, f"{value:.4f}", *cells)
     out.print(table)
+    for name, signature in report.signatures.items():
+        out.print(f"{name}: {signature}", soft_wrap=True, markup=False)
     for row in report.rejected[:10]:
         out.print(f"{row.file}:{row.line}: {row.reason}", markup=False)

@@ -21,6 +21,7 @@ class Result:
     mlflow_run_id: str
     rows: dict[str, int]  # train, validation, test, rejected
     metrics: dict[str, float]
+    signatures: dict[str, str]  # of sacreBLEU's scores
     seconds: dict[str, float]  # by component
     cached: tuple[str, ...]  # components whose outputs were reused
 

@@ -79,6 +79,7 @@ def _conclude(config: configuration.Config, home: Home, run_id: str, finished: d
         mlflow_run_id=run_id,
         rows={name: rejected.get_int_custom_property(f"rows_{name}") for name in (*SPLITS, REJECTED)},
         metrics=verdict.metrics,
+        signatures=verdict.signatures,
         seconds={name: round(event.seconds, 2) for name, event in finished.items()},
         cached=tuple(name for name, event in finished.items() if event.cached),
     )
@@ -115,6 +116,7 @@ def _log(
         "fovea.cached": ", ".join(run.result.cached),
         "fovea.trained_in_run": model.get_string_custom_property(MLFLOW_RUN_ID),
     }
+    tags |= {f"sacrebleu.{name}": signature for name, signature in run.result.signatures.items()}
     for event in finished.values():
         for key, artifacts in event.outputs.items():
             tags[f"mlmd.{event.name}.{key}"] = ", ".join(str(artifact.id) for artifact in artifacts)

@@ -107,3 +107,18 @@ def test_statistics_add_up_in_any_grouping(rows: list[tuple[list[str], str]], cu
 def test_an_unknown_metric_is_named() -> None:
     with pytest.raises(ValueError, match="metric 'wer' is not known; known are sequence_accuracy, "):
         metrics.find("wer")
+
+
+def test_signatures_are_sacrebleus() -> None:
+    streams = [["a b", "c d"], ["a c", "d d"]]
+    for metric, name in ((sacrebleu.BLEU(), "bleu"), (sacrebleu.CHRF(), "chrf"), (sacrebleu.TER(), "ter")):
+        metric.corpus_score(["a b", "c d"], streams)
+        two = [("a b", "a c"), ("c d", "d d")]
+        assert metrics.signatures([name, "accuracy"], two) == {name: str(metric.get_signature())}
+    assert metrics.signatures(["token_bleu"], [["a"], ["a", "b"]])["token_bleu"].startswith("nrefs:var|case:mixed")
+
+
+def test_bleu_of_chinese_counts_characters() -> None:
+    rows = [(["我们试试看吧。"], "我们试试看。")]
+    expected = sacrebleu.corpus_bleu(["我们试试看。"], [["我们试试看吧。"]], tokenize="zh").score
+    assert metrics.evaluate(["bleu_zh"], rows)["bleu_zh"] == pytest.approx(expected)
