@@ -21,7 +21,7 @@ BATCH = 256
 class Predictor(typing.Protocol):
     """A model here (`serving.local`) or on a server (`serving.client`)."""
 
-    def predict(self, signature: str, inputs: Mapping[str, Sequence[str]]) -> Mapping[str, typing.Any]:
+    def predict(self, signature: str, inputs: Mapping[str, Sequence[str] | Sequence[int]]) -> Mapping[str, typing.Any]:
         """Run a signature on a batch: strings come as str, in lists or arrays, numbers in arrays."""
 
 

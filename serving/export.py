@@ -85,6 +85,30 @@ class ServedModel(tf.Module):
         tokens, scores = self._untracked.search(source, answers=self.settings.beam_size)
         return {signatures.TEXT: self._text(tokens), signatures.SCORE: scores}
 
+    @tf.function(
+        autograph=False,
+        input_signature=[tf.TensorSpec([None], tf.string, name) for name in (signatures.TEXT, signatures.PREFIX)],
+    )
+    def complete(self, text: tf.Tensor, prefix: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`complete`: the best answer of each row that begins as it is told to."""
+        _same_rows(text, prefix, signatures.PREFIX)
+        beginning = _padded(self._target_tokenizer.tokenize(prefix))
+        tokens, scores = self._untracked.search.complete(_padded(self._source_ids(text)), beginning)
+        return {signatures.TEXT: self._text(tokens[:, 0]), signatures.SCORE: scores[:, 0]}
+
+    @tf.function(
+        autograph=False,
+        input_signature=[
+            tf.TensorSpec([None], tf.string, name=signatures.TEXT),
+            tf.TensorSpec([None], tf.int64, name=signatures.SEED),
+        ],
+    )
+    def sample(self, text: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`sample`: an answer of each row that is drawn."""
+        _same_rows(text, seed, signatures.SEED)
+        tokens, scores = self._untracked.search.sample(_padded(self._source_ids(text)), tf.cast(seed, tf.int32))
+        return {signatures.TEXT: self._text(tokens[:, 0]), signatures.SCORE: scores[:, 0]}
+
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=signatures.TEXT)])
     def align(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """`align`: the best answer and its attention, read by running the answer through the decoder once more."""
@@ -107,7 +131,7 @@ class ServedModel(tf.Module):
     )
     def score(self, text: tf.Tensor, target: tf.Tensor) -> dict[str, tf.Tensor]:
         """`score`: the score that a given answer has, as `n_best` would give it, and its attention."""
-        tf.debugging.assert_equal(tf.size(text), tf.size(target), "text and target must have the same number of rows")
+        _same_rows(text, target, signatures.TARGET)
         ends = tf.fill([tf.size(target), 1], END)
         tokens = _padded(tf.concat([self._target_tokenizer.tokenize(target), ends], axis=1))
         source = _padded(self._source_ids(text))
@@ -152,6 +176,11 @@ class ServedModel(tf.Module):
         return result
 
 
+def _same_rows(text: tf.Tensor, other: tf.Tensor, name: str) -> None:
+    message = f"{signatures.TEXT} and {name} must have the same number of rows"
+    tf.debugging.assert_equal(tf.size(text), tf.size(other), message)
+
+
 def _padded(ids: tf.RaggedTensor) -> tf.Tensor:
     """Ragged [n, length] -> int32 [n, length], PAD behind the shorter rows."""
     padded = tf.cast(ids.to_tensor(PAD), tf.int32)
@@ -177,6 +206,8 @@ def save(served: ServedModel, path: pathlib.Path, card: Card, warmup: Sequence[s
         signatures.N_BEST: served.n_best,
         signatures.ALIGN: served.align,
         signatures.SCORE_TARGET: served.score,
+        signatures.COMPLETE: served.complete,
+        signatures.SAMPLE: served.sample,
         signatures.EXAMPLES: served.examples,
     }
     if served.settings.compiled:
@@ -188,17 +219,22 @@ def save(served: ServedModel, path: pathlib.Path, card: Card, warmup: Sequence[s
         for texts in served.fill_buckets(warmup):
             for name in (signatures.SERVING_DEFAULT, signatures.N_BEST, signatures.ALIGN):
                 writer.write(_warmup_request(name, {signatures.TEXT: texts}))
-        pairs = {signatures.TEXT: warmup, signatures.TARGET: warmup}  # any text is an answer that can be scored
-        writer.write(_warmup_request(signatures.SCORE_TARGET, pairs))
+        # Any text is an answer that can be scored, or the beginning of one.
+        for name, second in ((signatures.SCORE_TARGET, signatures.TARGET), (signatures.COMPLETE, signatures.PREFIX)):
+            writer.write(_warmup_request(name, {signatures.TEXT: warmup, second: warmup}))
+        writer.write(
+            _warmup_request(signatures.SAMPLE, {signatures.TEXT: warmup, signatures.SEED: list(range(len(warmup)))})
+        )
 
 
-def _warmup_request(signature: str, inputs: Mapping[str, Sequence[str]]) -> bytes:
+def _warmup_request(signature: str, inputs: Mapping[str, Sequence[str] | Sequence[int]]) -> bytes:
     """One PredictionLog, as TensorFlow Serving replays it. The empty model name stands for the model being loaded."""
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
     request = predict_pb2.PredictRequest()
     request.model_spec.signature_name = signature
-    for name, texts in inputs.items():
-        request.inputs[name].CopyFrom(tf.make_tensor_proto(list(texts), tf.string))
+    for name, values in inputs.items():
+        dtype = tf.int64 if name == signatures.SEED else tf.string
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(list(values), dtype))
     log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
     return bytes(log.SerializeToString())

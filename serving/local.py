@@ -24,10 +24,11 @@ class LocalModel:
         """What it can be asked: models of older versions know fewer."""
         return frozenset(self._loaded.signatures)
 
-    def predict(self, signature: str, inputs: Mapping[str, Sequence[str]]) -> dict[str, np.ndarray]:
+    def predict(self, signature: str, inputs: Mapping[str, Sequence[str] | Sequence[int]]) -> dict[str, np.ndarray]:
         """Run a signature; strings go in and come out as str."""
-        tensors = {name: tf.constant(list(values), tf.string) for name, values in inputs.items()}
-        outputs = self._loaded.signatures[signature](**tensors)
+        function = self._loaded.signatures[signature]
+        _, specs = function.structured_input_signature
+        outputs = function(**{name: tf.constant(list(values), specs[name].dtype) for name, values in inputs.items()})
         return {name: _decoded(value.numpy()) for name, value in outputs.items()}
 
 

@@ -12,10 +12,10 @@ import typing
 import annotated_types
 import tensorflow as tf
 
-from models import beam
+from models import beam, decoding
 from models.constraints import NONE, Constraints
 from models.contract import PAD, Seq2Seq
-from models.decoding import Hypotheses
+from models.decoding import Hypotheses, StartFunction, StepFunction
 
 Sizes: typing.TypeAlias = tuple[typing.Annotated[int, annotated_types.Ge(1)], ...]
 
@@ -47,6 +47,23 @@ class Buckets:
 
 
 @dataclasses.dataclass(frozen=True)
+class Sampling:
+    """How the signature `sample` draws, piece by piece: see `models.decoding.sample`.
+
+    Attributes:
+        temperature: below 1 likely pieces become likelier.
+        top_k: only so many of the likeliest pieces; 0: all.
+        top_p: only the likeliest pieces that have this probability together.
+    """
+
+    __pydantic_config__: typing.ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    temperature: typing.Annotated[float, annotated_types.Gt(0)] = 1.0
+    top_k: typing.Annotated[int, annotated_types.Ge(0)] = 0
+    top_p: typing.Annotated[float, annotated_types.Gt(0), annotated_types.Le(1)] = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
 class Decoding:
     """The `decoding` section: how the exported model searches.
 
@@ -58,6 +75,7 @@ class Decoding:
         min_length_ratio: an answer has at least this many, where the greatest length allows it.
         coverage_penalty: beta of GNMT's coverage penalty (the same equation), which is for a beam of 2 or more; 0 is
             none.
+        sampling: how the signature `sample` draws.
         compiled: shapes for which the search is compiled; None: for none. TensorFlow Serving wants
             `--xla_cpu_compilation_enabled` for it, and the signature `without_xla` is there in any case.
     """
@@ -70,6 +88,7 @@ class Decoding:
     max_length_offset: typing.Annotated[int, annotated_types.Ge(1)] = 10
     min_length_ratio: typing.Annotated[float, annotated_types.Ge(0)] = 0.0
     coverage_penalty: typing.Annotated[float, annotated_types.Ge(0)] = 0.0
+    sampling: Sampling = dataclasses.field(default_factory=Sampling)
     compiled: Buckets | None = None
 
     def __post_init__(self) -> None:
@@ -132,23 +151,68 @@ class Search:
         found = self._compiled[answers](padded)
         return Hypotheses(*(part[: sizes[0]] for part in found))
 
-    def _search(self, source: tf.Tensor, answers: int) -> Hypotheses:
-        settings, model, real = self._settings, self._model, source != PAD
-        lengths = tf.math.count_nonzero(real, axis=1, dtype=tf.int32)
-        memory = model.encode(source)
-        return beam.beam_search(
-            functools.partial(model.step, memory=memory),
-            functools.partial(model.start, memory),
-            batch_size=tf.shape(source)[0],
-            beam_size=settings.beam_size,
-            max_length=tf.where(lengths > 0, settings.limits(lengths), 0),
-            room=settings.limits(tf.shape(source)[1]),
+    def complete(self, source: tf.Tensor, prefix: tf.Tensor) -> Hypotheses:
+        """The best answer of each row that begins with some pieces: int32 [n, any], PAD behind the shorter ones.
+
+        There is room for an answer behind a beginning of any length.
+        """
+        lengths = _lengths(source)
+        limits = self._settings.limits(lengths) + _lengths(prefix)
+        constraints = self._settings.constraints(lengths)._replace(prefix=prefix)
+        return self._beam_search(source, 1, limits, constraints)
+
+    def sample(self, source: tf.Tensor, seeds: tf.Tensor) -> Hypotheses:
+        """An answer of each row that is drawn: int32 [n, source] and [n]; the same one for the same seed."""
+        settings, lengths = self._settings, _lengths(source)
+        step, start = self._steps(source)
+        return decoding.sample(
+            step,
+            start,
+            seeds=seeds,
+            max_length=settings.limits(lengths),
             length_penalty=settings.length_penalty,
-            coverage_penalty=settings.coverage_penalty,
-            source=real,
             constraints=settings.constraints(lengths),
+            **dataclasses.asdict(settings.sampling),
+        )
+
+    def _search(self, source: tf.Tensor, answers: int) -> Hypotheses:
+        lengths = _lengths(source)
+        limits = tf.where(lengths > 0, self._settings.limits(lengths), 0)
+        room = self._settings.limits(tf.shape(source)[1])
+        return self._beam_search(source, answers, limits, self._settings.constraints(lengths), room)
+
+    def _beam_search(
+        self,
+        source: tf.Tensor,
+        answers: int,
+        limits: tf.Tensor,
+        constraints: Constraints,
+        room: tf.Tensor | None = None,
+    ) -> Hypotheses:
+        step, start = self._steps(source)
+        return beam.beam_search(
+            step,
+            start,
+            batch_size=tf.shape(source)[0],
+            beam_size=self._settings.beam_size,
+            max_length=limits,
+            room=room,
+            length_penalty=self._settings.length_penalty,
+            coverage_penalty=self._settings.coverage_penalty,
+            source=source != PAD,
+            constraints=constraints,
             n_best=answers,
         )
+
+    def _steps(self, source: tf.Tensor) -> tuple[StepFunction, StartFunction]:
+        """What the searches ask: the model's step and start, for a source that is read once."""
+        memory = self._model.encode(source)
+        return functools.partial(self._model.step, memory=memory), functools.partial(self._model.start, memory)
+
+
+def _lengths(ids: tf.Tensor) -> tf.Tensor:
+    """Pieces of each row: int32 [n, any] -> int32 [n]."""
+    return tf.math.count_nonzero(ids != PAD, axis=1, dtype=tf.int32)
 
 
 def _smallest(sizes: Sizes, size: tf.Tensor) -> tf.Tensor:

@@ -9,10 +9,16 @@ ALIGN = "align"
 # {text: string [n], target: string [n]} -> {score [n], source_pieces, target_pieces, piece_scores, attention}: a given
 # answer, held against the model piece by piece (forced decoding)
 SCORE_TARGET = "score"
+# {text: string [n], prefix: string [n]} -> {text, score}: the best answer that begins with the prefix
+COMPLETE = "complete"
+# {text: string [n], seed: int64 [n]} -> {text, score}: an answer that is drawn, the same one for the same seed
+SAMPLE = "sample"
 EXAMPLES = "examples"  # {examples: string [n], serialized tf.Example} -> {text, score}: what TFMA calls
 
 TEXT = "text"
 TARGET = "target"
+PREFIX = "prefix"
+SEED = "seed"
 SCORE = "score"
 SOURCE_PIECES = "source_pieces"
 TARGET_PIECES = "target_pieces"

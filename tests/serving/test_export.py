@@ -14,6 +14,8 @@ from serving.saved_model import SavedModel, Threads
 from serving.search import Buckets, Decoding
 from tests.serving.exports import TARGETS, TEXTS, exported
 
+ALL = {"serving_default", "n_best", "align", "score", "complete", "sample", "examples"}
+
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
@@ -107,12 +109,32 @@ def test_a_server_warms_up_with_every_signature_that_takes_strings(path: pathlib
         signatures.N_BEST: {"text"},
         signatures.ALIGN: {"text"},
         signatures.SCORE_TARGET: {"text", "target"},
+        signatures.COMPLETE: {"text", "prefix"},
+        signatures.SAMPLE: {"text", "seed"},
     }
     warmup.warm_up(SavedModel(str(path), ["serve"], Threads()), str(path))
 
 
 def test_a_model_says_what_it_can_be_asked(model: LocalModel) -> None:
-    assert model.signatures == {"serving_default", "n_best", "align", "score", "examples"}
+    assert model.signatures == ALL
+
+
+def test_an_answer_begins_as_it_is_told_to(model: LocalModel) -> None:
+    free = model.predict("serving_default", {"text": TEXTS})
+    told = model.predict("complete", {"text": TEXTS, "prefix": ["", "AH OW AH OW", "IY"]})
+    assert told["text"][0].startswith(free["text"][0])  # nothing told
+    assert told["text"][1].startswith("AH OW AH OW") and told["text"][2].startswith("IY")
+    np.testing.assert_allclose(score(model, TEXTS, told["text"].tolist())["score"], told["score"], rtol=1e-4)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="text and prefix must have the same number of rows"):
+        model.predict("complete", {"text": TEXTS, "prefix": ["AH"]})
+
+
+def test_an_answer_is_drawn_by_its_seed(model: LocalModel) -> None:
+    texts, seeds = ["fovea"] * 40, list(range(40))
+    drawn = model.predict("sample", {"text": texts, "seed": seeds})
+    assert len(set(drawn["text"].tolist())) > 20
+    backwards = model.predict("sample", {"text": texts, "seed": seeds[::-1]})
+    assert backwards["text"].tolist() == drawn["text"].tolist()[::-1]
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +145,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 def test_a_compiled_search_answers_as_the_other(compiled: pathlib.Path) -> None:
     model = LocalModel(compiled)
-    assert model.signatures == {"serving_default", "without_xla", "n_best", "align", "score", "examples"}
+    assert model.signatures == ALL | {"without_xla"}
     for texts in (["ab"], TEXTS, ["fovea" * 3], ["ab"] * 5, [""], []):  # in a bucket, too long, too many, empty
         found, other = (model.predict(name, {"text": texts}) for name in ("serving_default", "without_xla"))
         assert found["text"].tolist() == other["text"].tolist()
