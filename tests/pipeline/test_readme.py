@@ -18,9 +18,12 @@ BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, flags=re.DOTALL)
 
 
 def test_your_own_data_takes_ten_good_lines() -> None:
-    (block,) = [text for language, text in BLOCKS if language == "yaml"]
-    assert len(block.splitlines()) <= 10
-    assert config.parse(yaml.safe_load(block), "README").name == "mine"
+    whole, *sections = [text for language, text in BLOCKS if language == "yaml"]
+    assert len(whole.splitlines()) <= 10
+    mine = yaml.safe_load(whole)
+    assert config.parse(mine, "README").name == "mine"
+    for section in sections:
+        assert config.parse(mine | yaml.safe_load(section), "README").tune is not None
 
 
 def test_every_command_and_option_exists() -> None:
