@@ -1,4 +1,4 @@
-"""Our side of the training step: the default of models/zoo/rnn.py under the very updates that a training runs."""
+"""Our side of the training step: a model of models/zoo under the very updates that a training runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from components.moving_average import MovingAverage  # noqa: E402
 from components.training_steps import Updates  # noqa: E402
 from models import schedules  # noqa: E402
 from models.contract import DECODER_IDS, SOURCE_IDS, TARGET_IDS, Seq2Seq  # noqa: E402
-from models.zoo import rnn  # noqa: E402
+from models.zoo import rnn, transformer  # noqa: E402
 from tests.benchmarks import worker  # noqa: E402
 
 MANY_STEPS = 1_000_000  # so that a schedule does not end
@@ -48,14 +48,22 @@ def full_batch(shape: Sequence[int], source_length: int, source_vocabulary: int,
     return {SOURCE_IDS: source_ids, DECODER_IDS: batches.decoder_ids(target_ids), TARGET_IDS: target_ids}
 
 
+def _build(size: worker.Size) -> Seq2Seq:
+    if size.model == "rnn":
+        shape = rnn.Config(units=size.units, embedding=size.embedding, dropout=size.dropout)
+        return rnn.build(shape, size.vocabulary, size.vocabulary)
+    layers = {"encoder_layers": size.layers, "decoder_layers": size.layers}
+    tiny = transformer.Config(size.units, size.heads, size.feed_forward, dropout=size.dropout, **layers)
+    return transformer.build(tiny, size.vocabulary, size.vocabulary)
+
+
 def main() -> None:
     """Serve training steps on one batch."""
     size, options = worker.arguments()
     tf.config.threading.set_intra_op_parallelism_threads(size.threads)
     tf.config.threading.set_inter_op_parallelism_threads(size.threads)
     keras.utils.set_random_seed(1)
-    shape = rnn.Config(units=size.units, embedding=size.embedding, dropout=size.dropout)
-    model = rnn.build(shape, size.vocabulary, size.vocabulary)
+    model = _build(size)
     config = training.Config(
         schedule=schedules.Config("constant", size.learning_rate, 0),
         clip_norm=size.clip_norm,

@@ -1,8 +1,8 @@
-"""The plain PyTorch side of the training step: models/zoo/rnn.py's default as one would write it with torch.nn.
+"""The plain PyTorch side of the training step: models/zoo's model as one would write it with torch.nn.
 
 Nothing is held back: nn.GRU does whole sequences with one projection of their inputs, and attention is two batched
-products over all steps. ``{"fused": false}`` is the Adam that `torch.optim.Adam(parameters)` gives; the fused one is
-told apart since few ask for it on a CPU, and it is faster.
+products over all steps; nn.Transformer is as it comes. ``{"fused": false}`` is the Adam that
+`torch.optim.Adam(parameters)` gives; the fused one is told apart since few ask for it on a CPU, and it is faster.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ class Seq2Seq(nn.Module):
         self.attentional = nn.Linear(2 * units, units, bias=False)
         self.logits = nn.Linear(units, size.vocabulary)
         self.dropout = nn.Dropout(size.dropout)
+        # nn.GRU has two biases a gate, of which only the candidate's second is of any use: the others do not count.
+        self.redundant = 2 * 2 * (units // 2) + 2 * units
 
     def forward(self, source_ids: torch.Tensor, decoder_ids: torch.Tensor) -> torch.Tensor:
         """int64 [batch, source] and [batch, target] -> [batch, target, vocabulary]."""
@@ -42,12 +44,57 @@ class Seq2Seq(nn.Module):
         return logits
 
 
+class Transformer(nn.Module):
+    """Pre-norm nn.Transformer, with embeddings, sinusoidal positions and an output projection."""
+
+    def __init__(self, size: worker.Size) -> None:
+        super().__init__()
+        self.source_embedding = nn.Embedding(size.vocabulary, size.units)
+        self.target_embedding = nn.Embedding(size.vocabulary, size.units)
+        self.transformer = nn.Transformer(
+            size.units,
+            size.heads,
+            size.layers,
+            size.layers,
+            size.feed_forward,
+            size.dropout,
+            batch_first=True,
+            norm_first=True,
+        )
+        self.logits = nn.Linear(size.units, size.vocabulary)
+        self.dropout = nn.Dropout(size.dropout)
+        self.scale = size.units**0.5
+        angles = torch.arange(size.length)[:, None] / 10_000 ** (torch.arange(0, size.units, 2) / size.units)
+        self.positions = nn.Buffer(torch.cat([torch.sin(angles), torch.cos(angles)], -1))
+        # The projections of attention have biases there, which the paper and our own have not: they do not count.
+        self.redundant = sum(p.numel() for name, p in self.named_parameters() if "attn" in name and "bias" in name)
+
+    def forward(self, source_ids: torch.Tensor, decoder_ids: torch.Tensor) -> torch.Tensor:
+        """int64 [batch, source] and [batch, target] -> [batch, target, vocabulary]."""
+        source, target = (
+            self.dropout(embedding(ids) * self.scale + self.positions[: ids.shape[1]])
+            for embedding, ids in ((self.source_embedding, source_ids), (self.target_embedding, decoder_ids))
+        )
+        padding = source_ids == 0
+        causal = nn.Transformer.generate_square_subsequent_mask(decoder_ids.shape[1])
+        vectors = self.transformer(
+            source,
+            target,
+            tgt_mask=causal,
+            src_key_padding_mask=padding,
+            memory_key_padding_mask=padding,
+            tgt_is_causal=True,
+        )
+        logits: torch.Tensor = self.logits(vectors)
+        return logits
+
+
 def main() -> None:
     """Serve training steps on one batch."""
     size, options = worker.arguments()
     torch.set_num_threads(size.threads)
     torch.manual_seed(1)
-    model = Seq2Seq(size)
+    model = Seq2Seq(size) if size.model == "rnn" else Transformer(size)
     optimizer = torch.optim.Adam(model.parameters(), size.learning_rate, (0.9, 0.98), 1e-9, **options)
     criterion = nn.CrossEntropyLoss(ignore_index=0, label_smoothing=size.label_smoothing)
     source_ids, target_ids = torch.randint(4, size.vocabulary, (2, size.batch, size.length))
@@ -62,9 +109,7 @@ def main() -> None:
             optimizer.step()
         return float(loss.item())
 
-    # nn.GRU has two biases a gate, of which only the candidate's second is of any use: the others do not count.
-    redundant = 2 * 2 * (size.units // 2) + 2 * size.units
-    parameters = sum(parameter.numel() for parameter in model.parameters()) - redundant
+    parameters = sum(parameter.numel() for parameter in model.parameters()) - model.redundant
     worker.serve(steps, {"framework": f"PyTorch {torch.__version__}", "parameters": parameters})
 
 

@@ -1,4 +1,4 @@
-"""A training step of the RNN with attention against plain PyTorch's: `python -m tests.benchmarks.training_step`.
+"""A training step against plain PyTorch's: `python -m tests.benchmarks.training_step [--model transformer]`.
 
 Forward, backward, clipping and Adam; each side in a process of its own, on the same processors, taking turns round by
 round, so that what the machine does besides falls on all alike. See README.md beside this file.
@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tests.benchmarks import machine
-from tests.benchmarks.worker import Size, Worker
+from tests.benchmarks.worker import SIZES, Size, Worker
 
 OURS = {"Fovea": {"jit_compile": False}, "Fovea, jit_compile": {"jit_compile": True}}
 PLAIN = "PyTorch"
@@ -35,7 +35,12 @@ def main() -> None:
         print(MISSING.format(interpreter=options.torch_python), file=sys.stderr)
         sys.exit(2)
     machine.keep_to(options.threads)
-    size = Size(dropout=options.dropout, label_smoothing=options.label_smoothing, threads=options.threads)
+    size = dataclasses.replace(
+        SIZES[options.model],
+        dropout=options.dropout,
+        label_smoothing=options.label_smoothing,
+        threads=options.threads,
+    )
     report = measure(size, options.torch_python, options.rounds, options.steps)
     print(json.dumps(report, indent=2) if options.json else text(report))
 
@@ -43,6 +48,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m tests.benchmarks.training_step")
     parser.add_argument("--torch-python", default=sys.executable, help="an interpreter that has PyTorch")
+    parser.add_argument("--model", choices=sorted(SIZES), default="rnn")
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--steps", type=int, default=8, help="of each side in a round")
     parser.add_argument("--threads", type=int, default=Size.threads)
@@ -61,7 +67,8 @@ def measure(size: Size, torch_python: str, rounds: int, steps: int) -> dict[str,
             (THEIRS, torch_python, "tests.benchmarks.torch_side"),
         ):
             for name, options in sides.items():
-                workers[name] = Worker(interpreter, module, size, options)
+                asked = {"size": dataclasses.asdict(size), "options": options}
+                workers[name] = Worker(interpreter, module, size.threads, asked)
                 ended.callback(workers[name].close)
         _require_same_size({name: worker.facts["parameters"] for name, worker in workers.items()})
         others = machine.Others()
@@ -108,13 +115,20 @@ def _spread(ratios: Sequence[float]) -> dict[str, float]:
     return {"median": statistics.median(ratios), "lowest": min(ratios), "highest": max(ratios)}
 
 
+def _shape(size: Size) -> str:
+    if size.model == "rnn":
+        return f"GRU {size.units}, embedding {size.embedding}"
+    layers = f"{size.layers} + {size.layers} layers"
+    return f"Transformer, {layers} of {size.units}, feed-forward {size.feed_forward}, {size.heads} heads"
+
+
 def text(report: Mapping[str, Any]) -> str:
     """The table that a person reads."""
     size = Size(**report["size"])
     lines = [
-        f"{report['machine']}; {size.threads} threads; GRU {size.units}, embedding {size.embedding}, vocabulary "
-        f"{size.vocabulary}, batch {size.batch} x {size.length}, dropout {size.dropout}, label smoothing "
-        f"{size.label_smoothing}; median of {report['rounds']} rounds of {report['steps_a_round']} steps",
+        f"{report['machine']}; {size.threads} threads; {_shape(size)}, vocabulary {size.vocabulary}, batch "
+        f"{size.batch} x {size.length}, dropout {size.dropout}, label smoothing {size.label_smoothing}; median of "
+        f"{report['rounds']} rounds of {report['steps_a_round']} steps",
         f"{'':20} {'ms a step':>9} {'target tokens/s':>15}   " + "   ".join(f"x {name:22}" for name in THEIRS),
     ]
     for name, side in report["sides"].items():

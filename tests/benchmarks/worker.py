@@ -21,13 +21,17 @@ WARM_UP_STEPS = 3
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """What both sides build; the defaults are the case that the project holds itself against.
+    """What both sides build; the defaults are the RNN that the project holds itself against.
 
     Dropout and label smoothing are off, as in the plainest loop over batches.
     """
 
+    model: str = "rnn"
     units: int = 256
-    embedding: int = 256
+    embedding: int = 256  # of the RNN
+    layers: int = 4  # of the Transformer, in either half
+    heads: int = 4
+    feed_forward: int = 256
     vocabulary: int = 10_000
     batch: int = 128
     length: int = 16  # pieces of a source and of a target, all of them real
@@ -43,18 +47,23 @@ class Size:
         return self.batch * self.length
 
 
+TRANSFORMER_TINY = Size(model="transformer", units=128)
+
+SIZES = {"rnn": Size(), "transformer": TRANSFORMER_TINY}
+
+
 def arguments() -> tuple[Size, dict[str, Any]]:
-    """What `Worker` asks of this process: a Size, and what is of one side alone."""
+    """What a training step's `Worker` asks of this process: a Size, and what is of one side alone."""
     asked = json.loads(sys.argv[1])
     return Size(**asked["size"]), asked["options"]
 
 
-def serve(steps: Callable[[int], float], facts: Mapping[str, Any]) -> None:
+def serve(steps: Callable[[int], float], facts: Mapping[str, Any], warm_up: int = WARM_UP_STEPS) -> None:
     """Tell the facts, then do as many steps as each line of standard input asks for. `steps` gives the last loss."""
     began_s = time.perf_counter()
     steps(1)
     first_step_seconds = time.perf_counter() - began_s
-    steps(WARM_UP_STEPS)
+    steps(warm_up)
     print(json.dumps({**facts, "first_step_seconds": first_step_seconds}), flush=True)
     for order in sys.stdin:
         began_s, began_cpu_s = time.perf_counter(), time.process_time()
@@ -66,15 +75,15 @@ def serve(steps: Callable[[int], float], facts: Mapping[str, Any]) -> None:
 class Worker:
     """The other end of `serve`."""
 
-    def __init__(self, interpreter: str, module: str, size: Size, options: Mapping[str, Any]) -> None:
-        asked = json.dumps({"size": dataclasses.asdict(size), "options": dict(options)})
+    def __init__(self, interpreter: str, module: str, threads: int, asked: Mapping[str, Any]) -> None:
+        """`asked` comes to the module as JSON, its only argument."""
         self._module = module
         self._process = subprocess.Popen(
-            [interpreter, "-m", module, asked],
+            [interpreter, "-m", module, json.dumps(asked)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | {"OMP_NUM_THREADS": str(size.threads), "TF_CPP_MIN_LOG_LEVEL": "3"},
+            env=os.environ | {"OMP_NUM_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"},
         )
         self.facts = self._answer()
 
