@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -74,6 +74,22 @@ def length_bucket(length: int) -> str:
     while length > high:
         low, high = high + 1, 2 * high
     return f"{low}-{high}"
+
+
+def batches(texts: Sequence[str], rows: int, characters: int = 65_536) -> Iterator[list[int]]:
+    """The numbers of texts that are decoded together: alike in length, at most so many `rows`, and so many cells.
+
+    A cell is a character of the longest text for each of them: one text of 10,000 characters goes alone, and does not
+    make 255 others as long. ["a", "three", "to"], rows=2 -> [0, 2], [1]
+    """
+    batch: list[int] = []
+    for number in sorted(range(len(texts)), key=lambda number: len(texts[number])):
+        if batch and (len(batch) == rows or (len(batch) + 1) * len(texts[number]) > characters):
+            yield batch
+            batch = []
+        batch.append(number)
+    if batch:
+        yield batch
 
 
 def split_of(source: str, fractions: Mapping[str, float]) -> str:

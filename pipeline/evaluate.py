@@ -125,12 +125,13 @@ def _read(data: pathlib.Path, columns: parallel_text.Columns) -> tuple[list[rows
 
 
 def _decode(model: LocalModel, texts: Sequence[str], out: rich.console.Console) -> list[str]:
-    predictions: list[str] = []
+    predictions: dict[int, str] = {}
     with rich.progress.Progress(console=out, transient=True, disable=not out.is_terminal) as bar:
-        for first in bar.track(range(0, len(texts), BATCH), description="decoding"):
-            batch = model.predict(signatures.SERVING_DEFAULT, {signatures.TEXT: texts[first : first + BATCH]})
-            predictions.extend(batch[signatures.TEXT])
-    return predictions
+        for numbers in bar.track(list(rows.batches(texts, BATCH)), description="decoding"):
+            batch = {signatures.TEXT: [texts[number] for number in numbers]}
+            answers = model.predict(signatures.SERVING_DEFAULT, batch)[signatures.TEXT]
+            predictions.update(zip(numbers, answers, strict=True))
+    return [predictions[number] for number in range(len(texts))]
 
 
 def _measure(pairs: Sequence[tuple[rows.Row, str]], token_unit: str) -> dict[str, float]:

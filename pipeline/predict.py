@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import rich.console
 
 from components import alignment
+from components.rows import batches
 from serving import signatures
 
 DEFAULT_MODEL = "default"  # what TensorFlow Serving calls a model that was given no name
@@ -85,19 +86,17 @@ def answer(predictor: Predictor, texts: Sequence[str], n_best: int | None, with_
     Raises:
         ValueError: more answers are wanted than the model's beam has.
     """
-    answers: list[Answer] = []
-    for first in range(0, len(texts), BATCH):
-        batch = list(texts[first : first + BATCH])
+    answers: dict[int, Answer] = {}
+    for numbers in batches(texts, BATCH):
+        batch = [texts[number] for number in numbers]
         signature = signatures.ALIGN if with_attention else signatures.SERVING_DEFAULT
         best = predictor.predict(signature, {signatures.TEXT: batch})
         alignments = alignment.read(best) if with_attention else [None] * len(batch)
         lists = _n_best(predictor, batch, n_best) if n_best else [None] * len(batch)
-        columns = zip(batch, best[signatures.TEXT], best[signatures.SCORE], lists, alignments, strict=True)
-        answers.extend(
-            Answer(source, str(text), float(score), hypotheses, aligned)
-            for source, text, score, hypotheses, aligned in columns
-        )
-    return answers
+        columns = zip(numbers, best[signatures.TEXT], best[signatures.SCORE], lists, alignments, strict=True)
+        for number, text, score, hypotheses, aligned in columns:
+            answers[number] = Answer(texts[number], str(text), float(score), hypotheses, aligned)
+    return [answers[number] for number in range(len(texts))]
 
 
 def _n_best(predictor: Predictor, texts: list[str], n_best: int) -> list[list[dict[str, typing.Any]]]:

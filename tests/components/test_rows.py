@@ -120,3 +120,14 @@ def test_the_subset_is_independent_of_the_splits():
 def test_rows_that_are_alike_rank_by_their_place():
     assert rows.rank(row(line=9)) < rows.rank(row(line=10))
     assert rows.rank(row())[:32] != rows.rank(row(references=("le thé",)))[:32]
+
+
+@given(st.lists(st.text(max_size=40)), st.integers(1, 7), st.integers(1, 90))
+def test_batches_hold_every_text_once_and_no_more_cells_than_they_may(texts, number, characters):
+    found = list(rows.batches(texts, number, characters))
+    assert sorted(number for batch in found for number in batch) == list(range(len(texts)))
+    for batch in found:
+        assert len(batch) == 1 or len(batch) <= number
+        assert len(batch) == 1 or len(batch) * max(len(texts[each]) for each in batch) <= characters
+    lengths = [len(texts[each]) for batch in found for each in batch]
+    assert lengths == sorted(lengths)

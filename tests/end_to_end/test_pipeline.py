@@ -20,6 +20,7 @@ import rich.console
 from components.evaluator import PREDICTIONS_FILE
 from pipeline import config as configuration
 from pipeline import digest, lineage
+from pipeline import evaluate as evaluating
 from pipeline.console import summarize
 from pipeline.result import Run
 from pipeline.run import execute
@@ -166,6 +167,26 @@ def test_evaluate_agrees_with_the_evaluator(workshop: Workshop, first: Run) -> N
         if not name.startswith("group_mean_"):  # the file's name says no group
             assert report["metrics"][name] == pytest.approx(value, abs=1e-9)
     assert report["rows"] == first.result.rows["test"]
+
+
+def test_evaluate_does_not_depend_on_the_order_and_the_number_of_rows(workshop: Workshop, first: Run) -> None:
+    lines = [line for line in predictions(workshop).read_text().splitlines() if "alignment" in line]
+    rest = [json.dumps({"source": f"{'ab' * (n % 9 + 1)}{n}", "target": "A B"}) for n in range(1200)]
+    reports = []
+    for name, content in (("rows", [*lines, *rest]), ("turned", [*rest, *lines][::-1])):
+        path = workshop.folder / f"{name}.jsonl"
+        path.write_text("\n".join(content).replace('"alignment"', '"links"'))  # without gold only a part is looked at
+        reports.append(evaluate(workshop, path))
+    assert reports[0].rows == reports[1].rows == len(lines) + len(rest)
+    assert reports[0].metrics == pytest.approx(reports[1].metrics, abs=1e-9)
+    path.write_text(f"{lines[0]}\n\n" + json.dumps({"source": "abcde" * 400, "target": "A B"}) + "\n")
+    report = evaluate(workshop, path)
+    assert report.rows == 2 and [(row.line, row.reason[:8]) for row in report.rejected] == [(2, "bad JSON")]
+
+
+def evaluate(workshop: Workshop, path: pathlib.Path) -> evaluating.Report:
+    model, quiet = workshop.home.find_model("capitals"), rich.console.Console(quiet=True)
+    return evaluating.evaluate(model, path, evaluating.parse_columns(""), None, quiet)
 
 
 def test_the_export_answers_alike_in_a_process_of_its_own(workshop: Workshop, first: Run) -> None:
