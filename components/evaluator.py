@@ -21,6 +21,7 @@ import annotated_types
 import numpy as np
 
 from components import metrics
+from components.bootstrap import Difference
 from components.metrics import Name as MetricName
 from models.contract import GROUP
 
@@ -46,8 +47,11 @@ class Config:
         metrics: what is measured on the test rows.
         slices: features of a row whose values are measured apart, too; of groups also the mean over them is taken.
         thresholds: one of `metrics` -> bound: the most for error rates, the least for scores. No bound, no bar.
-        compare: metric -> how much worse than the latest blessed model a candidate may be; left out, the first metric
-            and nothing.
+        compare: metric -> how much worse than the latest blessed model, the champion, a candidate may be; left out,
+            the first metric and nothing. It is worse where a paired bootstrap over the test rows says so
+            (`components/bootstrap.py`): chance is not held against it.
+        bless: what a candidate must be: no worse than the champion, or better, by every metric of `compare`.
+        confidence: of the comparison.
         batch_size: rows decoded at once.
     """
 
@@ -57,6 +61,8 @@ class Config:
     slices: tuple[typing.Literal["source_length", "group"], ...] = ("source_length",)
     thresholds: dict[MetricName, float] = dataclasses.field(default_factory=dict)
     compare: dict[MetricName, Share] | None = None
+    bless: typing.Literal["not_worse", "better"] = "not_worse"
+    confidence: typing.Annotated[float, annotated_types.Gt(0.5), annotated_types.Lt(1)] = 0.95
     batch_size: typing.Annotated[int, annotated_types.Ge(1)] = 256
 
     def __post_init__(self) -> None:
@@ -81,6 +87,7 @@ class Verdict:
         metrics: name -> value over all test rows; `group_means` and `attention_metrics` add to what was configured.
         baseline: the same for the latest blessed model, {} where there is none.
         slices: slice, such as "source_length:5-8" -> {"rows": n, name: value}.
+        differences: metric -> how the candidate compares with the champion.
         signatures: how sacreBLEU's scores were computed, see `metrics.signatures`.
     """
 
@@ -90,6 +97,7 @@ class Verdict:
     metrics: dict[str, float]
     baseline: dict[str, float]
     slices: dict[str, dict[str, float]]
+    differences: dict[MetricName, Difference] = dataclasses.field(default_factory=dict)
     signatures: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def write(self, evaluation: pathlib.Path) -> None:
@@ -100,7 +108,8 @@ class Verdict:
     def read(cls, evaluation: pathlib.Path) -> Verdict:
         """Read it from the evaluation artifact's folder."""
         fields = json.loads((evaluation / VERDICT_FILE).read_text())
-        return cls(**fields | {"reasons": tuple(fields["reasons"])})
+        differences = {name: Difference(**values) for name, values in fields["differences"].items()}
+        return cls(**fields | {"reasons": tuple(fields["reasons"]), "differences": differences})
 
 
 def group_means(slices: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
@@ -113,39 +122,38 @@ def group_means(slices: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     return {f"group_mean_{name}": float(np.mean([values[name] for values in groups])) for name in names}
 
 
-def sentences(
-    config: Config, scores: dict[str, float], baseline: dict[str, float], failures: set[tuple[str, bool]]
-) -> tuple[str, ...]:
-    """The verdict in words, what failed first.
+class Judged(typing.NamedTuple):
+    """A threshold or a comparison: what it says, and whether it holds."""
+
+    sentence: str
+    holds: bool
+
+
+def judge(
+    config: Config, scores: Mapping[str, float], differences: Mapping[MetricName, Difference], failed: set[str]
+) -> list[Judged]:
+    """Every threshold and comparison, those that do not hold first.
 
     Args:
         config: the `evaluation` section.
         scores: the candidate's metrics.
-        baseline: those of the latest blessed model, {} where there is none.
-        failures: what TFMA found not to hold: (metric, True for a comparison and False for a threshold).
+        differences: by metric, empty where there is no champion.
+        failed: metrics whose threshold TFMA found not to hold.
     """
-    failed, passed = [], []
+    judged = []
     for name, bound in config.thresholds.items():
         side = "at least" if metrics.find(name).higher_is_better else "at most"
-        sentence = f"{name} {scores[name]:.4g}, wanted {side} {bound:.4g}"
-        if (name, False) in failures:
-            failed.append(f"{sentence}: not met")
-        else:
-            passed.append(f"{sentence}: met")
-    for name, margin in config.margins.items() if baseline else ():
-        gain = (scores[name] - baseline[name]) * (1 if metrics.find(name).higher_is_better else -1)
-        change = f"better by {gain:.4g}" if gain > 0 else f"worse by {-gain:.4g}" if gain < 0 else "equal"
-        sentence = f"{name} {scores[name]:.4g} against the latest blessed model's {baseline[name]:.4g}: {change}"
-        if (name, True) in failures:
-            failed.append(f"{sentence}, allowed {margin:.4g}")
-        else:
-            passed.append(sentence)
-    if not baseline:
-        passed.append(
-            "no other blessed model to compare with"
-            + ("" if config.thresholds else ", and evaluation.thresholds is empty")
-        )
-    return tuple(failed + passed)
+        met = "not met" if name in failed else "met"
+        judged.append(Judged(f"{name} {scores[name]:.4g}, wanted {side} {bound:.4g}: {met}", name not in failed))
+    for name, difference in differences.items():
+        margin = config.margins[name]
+        holds = difference.low > 0 if config.bless == "better" else difference.high >= -margin
+        wanted = "" if holds else ": wanted better" if config.bless == "better" else f": allowed is {margin:.4g}"
+        judged.append(Judged(f"{name} {difference.words()}{wanted}", holds))
+    if not differences:
+        nothing = "" if config.thresholds else ", and evaluation.thresholds is empty"
+        judged.append(Judged(f"no other blessed model to compare with{nothing}", True))
+    return sorted(judged, key=lambda each: each.holds)
 
 
 @dataclasses.dataclass(frozen=True)

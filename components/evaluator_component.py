@@ -16,15 +16,15 @@ from tfx.dsl.components.base import base_beam_component, base_beam_executor, exe
 from tfx.types import Artifact, BaseChannel, Channel, artifact_utils, component_spec, standard_artifacts
 from tfx.utils import io_utils, path_utils
 
-from components import alignment, attention_metrics, metrics, settings
+from components import alignment, attention_metrics, bootstrap, metrics, settings
 from components.evaluator import (
     PREDICTIONS_FILE,
     Aligned,
     Config,
     Verdict,
     group_means,
+    judge,
     read_predictions,
-    sentences,
     write_alignments,
 )
 from components.tfma_config import eval_config
@@ -33,6 +33,7 @@ from models.contract import ALIGNMENT, GROUP, REFERENCES, SOURCE
 from serving import local, signatures
 
 CANDIDATE, BASELINE = "candidate", "baseline"  # TFMA's own names
+CHAMPION = "champion"  # its answer, in predictions.jsonl
 EVALUATED_SPLIT = "test"
 ALIGNED_ROWS = 8
 
@@ -58,7 +59,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         model = local.LocalModel(path_utils.serving_model_path(candidate.uri))
         rows = list(read_predictions(evaluation))
         computed = metrics.signatures(config.metrics, (row["references"] for row in rows))
-        verdict = _verdict(config, evaluation, attention_metrics.measure(model, rows), computed)
+        differences = _differences(config, rows, exec_properties["token_unit"])
+        verdict = _verdict(config, evaluation, attention_metrics.measure(model, rows), differences, computed)
         verdict.write(evaluation)
         write_alignments(evaluation, _aligned(model, rows[:ALIGNED_ROWS]))
         _bless(verdict, artifact_utils.get_single_instance(output_dict["blessing"]), candidate, baseline)
@@ -113,13 +115,14 @@ class _KeepPredictions(beam.PTransform):
 
 def _prediction_line(extracts: dict[str, typing.Any]) -> str:
     predictions = extracts[tfma.PREDICTIONS_KEY]
-    predictions = predictions.get(CANDIDATE, predictions)
     features = extracts[tfma.FEATURES_KEY]
     row: dict[str, str | list[str]] = {
         "source": strings(features[SOURCE])[0],
         "references": strings(features[REFERENCES]),
-        "prediction": strings(predictions[signatures.TEXT])[0],
+        "prediction": strings(predictions.get(CANDIDATE, predictions)[signatures.TEXT])[0],
     }
+    if BASELINE in predictions:
+        row[CHAMPION] = strings(predictions[BASELINE][signatures.TEXT])[0]
     for name in (GROUP, ALIGNMENT):
         values = features.get(name)
         text = "".join(strings([] if values is None else values))
@@ -152,8 +155,29 @@ def _aligned(model: local.LocalModel, rows: list[dict[str, typing.Any]]) -> list
     ]
 
 
+def _differences(
+    config: Config, rows: list[dict[str, typing.Any]], token_unit: str
+) -> dict[metrics.Name, bootstrap.Difference]:
+    """The candidate held against the champion, by every metric that is compared; {} where there is no champion."""
+    if not rows or CHAMPION not in rows[0]:
+        return {}
+    differences = {}
+    for name in config.margins:
+        metric = metrics.find(name, token_unit)
+        champion, candidate = (
+            np.stack([metric.statistics(row["references"], row[answer]) for row in rows])
+            for answer in (CHAMPION, "prediction")
+        )
+        differences[name] = bootstrap.compare(metric, champion, candidate, config.confidence)
+    return differences
+
+
 def _verdict(
-    config: Config, evaluation: pathlib.Path, attention: attention_metrics.Measured, computed: dict[str, str]
+    config: Config,
+    evaluation: pathlib.Path,
+    attention: attention_metrics.Measured,
+    differences: dict[metrics.Name, bootstrap.Difference],
+    computed: dict[str, str],
 ) -> Verdict:
     """Read what TFMA wrote, add what it does not measure, and put it in words."""
     tables: dict[str, dict[str, dict[str, float]]] = {CANDIDATE: {}, BASELINE: {}}
@@ -165,22 +189,22 @@ def _verdict(
                 name = "rows" if metric.key.name == "example_count" else metric.key.name
                 table[name] = metric.value.double_value.value
     result = tfma.load_validation_result(str(evaluation))
-    failures = {
-        (failure.metric_key.name, failure.metric_key.is_diff)
-        for validated in result.metric_validations_per_slice
-        for failure in validated.failures
+    failed = {
+        failure.metric_key.name for validated in result.metric_validations_per_slice for failure in validated.failures
     }
     overall = tables[CANDIDATE].pop("")
     tables[CANDIDATE].pop(f"{GROUP}:", None)  # the rows of no group
     baseline = tables[BASELINE].get("", {})
     slices = dict(sorted(tables[CANDIDATE].items()))
+    judged = judge(config, overall, differences, failed)
     return Verdict(
         rows=int(overall.pop("rows")),
-        blessed=result.validation_ok or result.missing_thresholds,  # nothing to be held against: nothing to fail
-        reasons=sentences(config, overall, baseline, failures) + attention.sentences(),
+        blessed=all(each.holds for each in judged),
+        reasons=tuple(each.sentence for each in judged) + attention.sentences(),
         metrics=overall | group_means(slices) | attention.metrics,
         baseline={name: value for name, value in baseline.items() if name != "rows"},
         slices=slices,
+        differences=differences,
         signatures=computed,
     )
 

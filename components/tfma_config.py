@@ -42,18 +42,13 @@ def eval_config(config: Config, token_unit: str) -> config_pb2.EvalConfig:
 
 
 def _threshold(config: Config, name: metrics.Name) -> config_pb2.MetricThreshold | None:
-    threshold = config_pb2.MetricThreshold()
-    higher_is_better = metrics.find(name).higher_is_better
+    """The bar for a metric. Comparisons are not TFMA's, which knows no chance: see `components/bootstrap.py`."""
     bound = config.thresholds.get(name)
-    margin = config.margins.get(name)
-    if bound is not None and higher_is_better:
+    if bound is None:
+        return None
+    threshold = config_pb2.MetricThreshold()
+    if metrics.find(name).higher_is_better:
         threshold.value_threshold.lower_bound.value = bound
-    elif bound is not None:
+    else:
         threshold.value_threshold.upper_bound.value = bound
-    if margin is not None and higher_is_better:
-        threshold.change_threshold.direction = config_pb2.MetricDirection.HIGHER_IS_BETTER
-        threshold.change_threshold.absolute.value = -margin
-    elif margin is not None:
-        threshold.change_threshold.direction = config_pb2.MetricDirection.LOWER_IS_BETTER
-        threshold.change_threshold.absolute.value = margin
-    return None if bound is None and margin is None else threshold
+    return threshold

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 
 from components import evaluator
+from components.bootstrap import Difference
 from components.evaluator_component import _prediction_line
+from components.metrics import Name as MetricName
 from components.tfma_config import eval_config
 from pipeline import config as configuration
 
@@ -18,22 +21,38 @@ CONFIG = evaluator.Config(
 )
 
 
-def test_sentences_put_failures_first() -> None:
-    said = evaluator.sentences(
-        CONFIG, {"token_error_rate": 0.131, "bleu": 28.0}, {"bleu": 29.0}, {("bleu", False), ("bleu", True)}
-    )
-    assert said == (
-        "bleu 28, wanted at least 30: not met",
-        "bleu 28 against the latest blessed model's 29: worse by 1, allowed 0.5",
-        "token_error_rate 0.131, wanted at most 0.14: met",
-    )
+SCORES = {"token_error_rate": 0.131, "bleu": 28.0}
 
 
-def test_sentences_without_a_baseline() -> None:
-    said = evaluator.sentences(CONFIG, {"token_error_rate": 0.131, "bleu": 31.0}, {}, set())
-    assert said[-1] == "no other blessed model to compare with"
-    (said_of_any,) = evaluator.sentences(evaluator.Config(metrics=("bleu",)), {"bleu": 0.0}, {}, set())
-    assert said_of_any == "no other blessed model to compare with, and evaluation.thresholds is empty"
+def bleu(low: float, high: float) -> dict[MetricName, Difference]:
+    return {"bleu": Difference(champion=29.0, candidate=28.0, low=low, high=high, confidence=0.95)}
+
+
+def test_what_does_not_hold_is_said_first() -> None:
+    assert evaluator.judge(CONFIG, SCORES, bleu(-1.5, -0.6), {"bleu"}) == [
+        ("bleu 28, wanted at least 30: not met", False),
+        ("bleu 29 -> 28, worse by 1 ±0.45 (95 %): allowed is 0.5", False),
+        ("token_error_rate 0.131, wanted at most 0.14: met", True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "not_worse", "better"),
+    [(-1.5, -0.6, False, False), (-1.5, -0.4, True, False), (-1.5, 0.2, True, False), (0.1, 0.9, True, True)],
+)
+def test_a_candidate_may_be_worse_by_the_margin_or_must_be_better(
+    low: float, high: float, not_worse: bool, better: bool
+) -> None:
+    for bless, holds in (("not_worse", not_worse), ("better", better)):
+        config = evaluator.Config(metrics=("bleu",), compare={"bleu": 0.5}, bless=bless)  # type: ignore[arg-type]
+        (judged,) = evaluator.judge(config, SCORES, bleu(low, high), set())
+        assert judged.holds == holds, judged.sentence
+
+
+def test_without_a_champion_there_is_nothing_to_compare_with() -> None:
+    assert evaluator.judge(CONFIG, SCORES, {}, set())[-1].sentence == "no other blessed model to compare with"
+    (only,) = evaluator.judge(evaluator.Config(metrics=("bleu",)), SCORES, {}, set())
+    assert only == ("no other blessed model to compare with, and evaluation.thresholds is empty", True)
 
 
 def test_thresholds_hold_for_all_rows_and_not_for_each_slice() -> None:
@@ -45,8 +64,7 @@ def test_thresholds_hold_for_all_rows_and_not_for_each_slice() -> None:
     assert [list(part.feature_keys) for part in threshold.slicing_specs] == [[]]
     assert threshold.threshold.value_threshold.upper_bound.value == 0.14
     bleu = by_name['{"name": "bleu", "token_unit": "word"}'].per_slice_thresholds[0].threshold
-    assert bleu.value_threshold.lower_bound.value == 30
-    assert bleu.change_threshold.absolute.value == -0.5
+    assert bleu.value_threshold.lower_bound.value == 30 and not bleu.HasField("change_threshold")
 
 
 def test_a_bar_for_what_is_not_measured_is_refused() -> None:
@@ -87,16 +105,19 @@ def test_a_decoded_row_keeps_its_group_and_alignment_where_it_has_them() -> None
         return np.array([text.encode() for text in texts], dtype=object)
 
     features = {"source": array("aé"), "references": array("A", "É")}
-    extracts = {"features": features, "predictions": {"candidate": {"text": array("A")}, "baseline": {}}}
+    extracts = {"features": features, "predictions": {"candidate": {"text": array("A")}}}
     row = {"source": "aé", "references": ["A", "É"], "prediction": "A"}
     assert json.loads(_prediction_line(extracts)) == row
     features |= {"group": array(""), "alignment": None}
     assert json.loads(_prediction_line(extracts)) == row
     features |= {"group": array("kor"), "alignment": array("0-0")}
     assert json.loads(_prediction_line(extracts)) == row | {"group": "kor", "alignment": "0-0"}
+    extracts["predictions"]["baseline"] = {"text": array("B")}
+    assert json.loads(_prediction_line(extracts))["champion"] == "B"
 
 
 def test_a_verdict_survives_its_file(tmp_path: pathlib.Path) -> None:
     verdict = evaluator.Verdict(7, True, ("fine",), {"bleu": 1.5}, {}, {"source_length:1-4": {"rows": 3, "bleu": 2.0}})
+    verdict = dataclasses.replace(verdict, differences=bleu(-0.5, 0.5), signatures={"bleu": "nrefs:1"})
     verdict.write(tmp_path)
     assert evaluator.Verdict.read(tmp_path) == verdict

@@ -97,7 +97,7 @@ def test_a_worse_model_is_not_blessed_and_not_pushed(workshop: Workshop, first: 
     before = pushed(workshop)
     worse = workshop.run("training.epochs=1", "evaluation.thresholds={}").result
     assert not worse.blessed and worse.version is None and worse.model_path is None
-    assert "against the latest blessed model's" in worse.reasons[0] and "worse by" in worse.reasons[0]
+    assert "sequence_error_rate 0 -> " in worse.reasons[0] and "worse by" in worse.reasons[0]
     assert "Transform" in worse.cached and "Trainer" not in worse.cached
     assert pushed(workshop) == before
 
