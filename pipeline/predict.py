@@ -59,7 +59,7 @@ def connect(address: str, model: str | None) -> Predictor:
     """The model of that name on a server: "host:port" is gRPC, "http://host:port" REST."""
     from serving import client
 
-    return client.connect(address, model=model or DEFAULT_MODEL)
+    return client.connect(address, model=model or DEFAULT_MODEL, retry=False)
 
 
 def read_texts(arguments: Sequence[str]) -> list[str]:

@@ -13,12 +13,17 @@ from serving.errors import ServingError, Status
 __all__ = ["Client", "ServingError", "Status", "connect"]
 
 
-def connect(address: str, model: str = "default", version: int | None = None, timeout_s: float = 30.0) -> Client:
-    """A client of `host:8500` (gRPC) or `http://host:8501` (REST); each call has the deadline `timeout_s`."""
+def connect(
+    address: str, model: str = "default", version: int | None = None, timeout_s: float = 30.0, retry: bool = True
+) -> Client:
+    """A client of `host:8500` (gRPC) or `http://host:8501` (REST); each call has the deadline `timeout_s`.
+
+    With `retry` a call waits within its deadline for a server that is not there; without, it says so at once.
+    """
     if address.startswith(("http://", "https://")):
         from serving.rest_client import RestClient
 
-        return RestClient(address, model, version, timeout_s)
+        return RestClient(address, model, version, timeout_s, retry)
     from serving.grpc_client import GrpcClient  # gRPC and protobuf, which REST does without
 
-    return GrpcClient(address, model, version, timeout_s)
+    return GrpcClient(address, model, version, timeout_s, retry)

@@ -20,23 +20,27 @@ PREDICT = "/tensorflow.serving.PredictionService/Predict"
 class GrpcClient(Client):
     """A client of `host:port`, or of `unix:path`; threads may share it."""
 
-    def __init__(self, address: str, model: str, version: int | None, timeout_s: float) -> None:
+    def __init__(self, address: str, model: str, version: int | None, timeout_s: float, retry: bool) -> None:
+        super().__init__(timeout_s, retry)
         self._model = model
         self._version = version
-        self._timeout_s = timeout_s
         options = [
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+            (
+                "grpc.initial_reconnect_backoff_ms",
+                100,
+            ),  # gRPC's own waits up to two minutes for a server that went away
+            ("grpc.max_reconnect_backoff_ms", 1000),
         ]
         self._channel = grpc.insecure_channel(address, options=options)
-        self._predict = self._channel.unary_unary(
+        self._call = self._channel.unary_unary(
             PREDICT,
             request_serializer=wire.PredictRequest.SerializeToString,
             response_deserializer=wire.PredictResponse.FromString,
         )
 
-    def predict(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """See `Client.predict`."""
+    def _predict(self, signature: str, inputs: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
         request = wire.PredictRequest()
         request.model_spec.name = self._model
         request.model_spec.signature_name = signature
@@ -45,7 +49,7 @@ class GrpcClient(Client):
         for name, values in inputs.items():
             write_tensor(_to_array(values), request.inputs[name])
         try:
-            response = self._predict(request, timeout=self._timeout_s)
+            response = self._call(request, timeout=timeout_s)
         except grpc.RpcError as error:
             raise ServingError(Status[error.code().name], error.details() or "") from error
         return {name: _to_python(name, read_tensor(tensor)) for name, tensor in response.outputs.items()}

@@ -33,19 +33,19 @@ NUMPY_TYPES = {
 class RestClient(Client):
     """A client of `http://host:port`; it keeps a connection for each thread."""
 
-    def __init__(self, address: str, model: str, version: int | None, timeout_s: float) -> None:
+    def __init__(self, address: str, model: str, version: int | None, timeout_s: float, retry: bool) -> None:
+        super().__init__(timeout_s, retry)
         self._url = urllib.parse.urlsplit(address)
         if not self._url.hostname:
             raise ValueError(f"{address} names no host; expected http://host:port")
         version_path = "" if version is None else f"/versions/{version}"
         self._path = f"{self._url.path.rstrip('/')}/v1/models/{urllib.parse.quote(model, safe='')}{version_path}"
-        self._timeout_s = timeout_s
         self._local = threading.local()
         self._connections: list[http.client.HTTPConnection] = []
         self._outputs: dict[str, dict[str, str]] = {}  # signature -> output -> its type, such as DT_FLOAT
 
-    def predict(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """See `Client.predict`."""
+    def _predict(self, signature: str, inputs: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
+        self._local.timeout_s = timeout_s
         values = {name: _to_json(value) for name, value in inputs.items()}
         types = self._output_types(signature)  # before the run, so that its answer is not lost for want of them
         answer = self._call("POST", ":predict", {"signature_name": signature, "inputs": values})["outputs"]
@@ -79,7 +79,7 @@ class RestClient(Client):
         try:
             status, content = self._request(method, self._path + suffix, body)
         except TimeoutError as error:
-            raise ServingError(Status.DEADLINE_EXCEEDED, f"no answer in {self._timeout_s} s") from error
+            raise ServingError(Status.DEADLINE_EXCEEDED, f"no answer in {self._local.timeout_s:.3g} s") from error
         except (OSError, http.client.HTTPException) as error:
             raise ServingError(Status.UNAVAILABLE, f"{self._url.netloc}: {error}") from error
         try:
@@ -109,9 +109,12 @@ class RestClient(Client):
         if not hasattr(self._local, "connection"):
             kind = http.client.HTTPSConnection if self._url.scheme == "https" else http.client.HTTPConnection
             assert self._url.hostname is not None
-            self._local.connection = kind(self._url.hostname, self._url.port, timeout=self._timeout_s)
+            self._local.connection = kind(self._url.hostname, self._url.port)
             self._connections.append(self._local.connection)
         connection: http.client.HTTPConnection = self._local.connection
+        connection.timeout = self._local.timeout_s
+        if connection.sock is not None:
+            connection.sock.settimeout(self._local.timeout_s)
         return connection, connection.sock is None
 
 

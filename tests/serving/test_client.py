@@ -90,8 +90,10 @@ def test_threads_share_a_client(client: Client) -> None:
 @pytest.mark.parametrize("address", ["localhost:1", "http://localhost:1"])
 def test_no_server(address: str) -> None:
     with pytest.raises(ServingError) as caught:
-        connect(address).predict("serving_default", {"text": ["a"]})
+        connect(address, timeout_s=0.5).predict("serving_default", {"text": ["a"]})
     assert caught.value.status is Status.UNAVAILABLE
+    with pytest.raises(ServingError, match="UNAVAILABLE"):
+        connect(address, timeout_s=1e9, retry=False).predict("serving_default", {"text": ["a"]})
 
 
 def test_the_deadline(server: Server, tmp_path: Path) -> None:

@@ -111,8 +111,8 @@ class Server:
 
 
 @contextlib.contextmanager
-def running(base_path: Path, log_path: Path, *flags: str) -> Iterator[Server]:
-    grpc_port, rest_port = free_port(), free_port()
+def running(base_path: Path, log_path: Path, *flags: str, ports: tuple[int, int] | None = None) -> Iterator[Server]:
+    grpc_port, rest_port = ports or (free_port(), free_port())
     command = [sys.executable, "-m", "serving.server", f"--port={grpc_port}", f"--rest_api_port={rest_port}"]
     command += [f"--model_name={MODEL}", "--model_base_path", str(base_path), "--max_num_load_retries=0", *flags]
     with log_path.open("wb") as log:
