@@ -11,7 +11,8 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-_PACKAGE = "fovea.wire"
+Fields = dict[str, list[tuple[int, str, str]]]
+
 _FIELD = descriptor_pb2.FieldDescriptorProto
 _SCALARS = {
     "string": _FIELD.TYPE_STRING,
@@ -27,7 +28,7 @@ _SCALARS = {
 
 # Message -> (number, type, name) of its fields; `*` repeats, `map` maps a string to a tensor. An enum is an int32 on
 # the wire. (tensor.proto, tensor_shape.proto, model.proto, predict.proto, google/protobuf/wrappers.proto)
-_MESSAGES: dict[str, list[tuple[int, str, str]]] = {
+_MESSAGES: Fields = {
     "Dim": [(1, "int64", "size")],
     "TensorShapeProto": [(2, "*Dim", "dim"), (3, "bool", "unknown_rank")],
     "TensorProto": [
@@ -53,23 +54,30 @@ _MESSAGES: dict[str, list[tuple[int, str, str]]] = {
 }
 
 
-def _file() -> descriptor_pb2.FileDescriptorProto:
-    file = descriptor_pb2.FileDescriptorProto(name="fovea/wire.proto", package=_PACKAGE, syntax="proto3")
-    for name, fields in _MESSAGES.items():
+def message_classes(package: str, messages: Fields) -> dict[str, Any]:
+    """The classes of messages that are written out as in `_MESSAGES`, in a pool of their own."""
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(_file(package, messages).SerializeToString())
+    return {name: _message_class(pool, f"{package}.{name}") for name in messages}
+
+
+def _file(package: str, messages: Fields) -> descriptor_pb2.FileDescriptorProto:
+    file = descriptor_pb2.FileDescriptorProto(name=f"{package}.proto", package=package, syntax="proto3")
+    for name, fields in messages.items():
         message = file.message_type.add(name=name)
         for number, kind, field_name in fields:
             if kind == "map":
                 entry = message.nested_type.add(name=f"{field_name.capitalize()}Entry")
                 entry.options.map_entry = True
-                _add_field(entry, 1, "string", "key")
-                _add_field(entry, 2, "TensorProto", "value")
-                _add_field(message, number, f"*{name}.{entry.name}", field_name)
+                _add_field(entry, 1, "string", "key", package)
+                _add_field(entry, 2, "TensorProto", "value", package)
+                _add_field(message, number, f"*{name}.{entry.name}", field_name, package)
             else:
-                _add_field(message, number, kind, field_name)
+                _add_field(message, number, kind, field_name, package)
     return file
 
 
-def _add_field(message: descriptor_pb2.DescriptorProto, number: int, kind: str, name: str) -> None:
+def _add_field(message: descriptor_pb2.DescriptorProto, number: int, kind: str, name: str, package: str) -> None:
     field = message.field.add(name=name, number=number)
     field.label = _FIELD.LABEL_REPEATED if kind.startswith("*") else _FIELD.LABEL_OPTIONAL
     kind = kind.lstrip("*")
@@ -77,19 +85,18 @@ def _add_field(message: descriptor_pb2.DescriptorProto, number: int, kind: str, 
         field.type = _SCALARS[kind]
     else:
         field.type = _FIELD.TYPE_MESSAGE
-        field.type_name = f".{_PACKAGE}.{kind}"
+        field.type_name = f".{package}.{kind}"
 
 
 def _message_class(pool: descriptor_pool.DescriptorPool, name: str) -> Any:
-    descriptor = pool.FindMessageTypeByName(f"{_PACKAGE}.{name}")
+    descriptor = pool.FindMessageTypeByName(name)
     if hasattr(message_factory, "GetMessageClass"):
         return message_factory.GetMessageClass(descriptor)
     return message_factory.MessageFactory(pool).GetPrototype(descriptor)  # protobuf before 4.22
 
 
-_pool = descriptor_pool.DescriptorPool()
-_pool.AddSerializedFile(_file().SerializeToString())
+_classes = message_classes("fovea.wire", _MESSAGES)
 
-TensorProto = _message_class(_pool, "TensorProto")
-PredictRequest = _message_class(_pool, "PredictRequest")
-PredictResponse = _message_class(_pool, "PredictResponse")
+TensorProto = _classes["TensorProto"]
+PredictRequest = _classes["PredictRequest"]
+PredictResponse = _classes["PredictResponse"]

@@ -1,0 +1,221 @@
+"""Requests of several clients in one run of the model, as TensorFlow Serving's batching session does it.
+
+    three clients with {"text": [a]}, {"text": [b, c]}, {"text": [d]} -> one run of [a, b, c, d], and each gets its rows
+
+A batch takes requests until it is full or its timeout is over, and waits for a free thread in any case: with the
+default timeout of 0 batches grow as large as the load makes them. Texts of different lengths need no padding: they are
+padded within our graphs, with a mask.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from tensorflow.core.protobuf import meta_graph_pb2
+
+from serving.batching_parameters import Parameters
+from serving.errors import ServingError, Status
+from serving.saved_model import NO_TIMEOUT, SavedModel, serving_error
+
+Arrays = list[np.ndarray[Any, Any]]
+Feeds = Mapping[str, np.ndarray[Any, Any]]
+Key = tuple[tuple[str, ...], tuple[str, ...]]  # tensors that are fed and fetched: what may run together
+
+
+@dataclasses.dataclass
+class _Task:
+    """A request that waits for its rows."""
+
+    feeds: Feeds
+    size: int
+    end_s: float | None  # its deadline
+    done: threading.Event = dataclasses.field(default_factory=threading.Event)
+    outputs: Arrays = dataclasses.field(default_factory=list)
+    error: ServingError | None = None
+
+    def wait(self) -> Arrays:
+        self.done.wait()
+        if self.error is not None:
+            raise self.error
+        return self.outputs
+
+
+@dataclasses.dataclass
+class _Batch:
+    """Tasks that will run together."""
+
+    key: Key
+    ready_s: float  # from when on it runs even if it is not full
+    tasks: list[_Task] = dataclasses.field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        return sum(task.size for task in self.tasks)
+
+
+class BatchedModel:
+    """A SavedModel whose runs are batched; to be used in its place."""
+
+    def __init__(self, model: SavedModel, parameters: Parameters) -> None:
+        self._model, self._parameters = model, parameters
+        self._changed = threading.Condition()
+        self._batches: collections.deque[_Batch] = collections.deque()  # the oldest first
+        self._closed = False
+        threads = parameters.num_batch_threads or os.cpu_count() or 1
+        self._threads = [threading.Thread(target=self._work, name="batches", daemon=True) for _ in range(threads)]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def signatures(self) -> Mapping[str, meta_graph_pb2.SignatureDef]:
+        """See `SavedModel.signatures`."""
+        return self._model.signatures
+
+    def run(self, feeds: Feeds, fetches: Sequence[str], timeout_ms: int = NO_TIMEOUT) -> Arrays:
+        """See `SavedModel.run`: every input and every output must have its rows on the first axis.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT: an input is a scalar, inputs differ in rows, or there are too many of them;
+                UNAVAILABLE: too much is waiting; RESOURCE_EXHAUSTED: the deadline was over before the run.
+        """
+        size = _rows(feeds)
+        key = (tuple(sorted(feeds)), tuple(fetches))
+        limit = self._parameters.execution_limit
+        if size > self._parameters.max_batch_size:
+            largest = self._parameters.max_batch_size
+            message = f"Task size {size} is larger than maximum input batch size {largest}"
+            raise ServingError(Status.INVALID_ARGUMENT, message)
+        end_s = None if timeout_ms == NO_TIMEOUT else time.monotonic() + timeout_ms / 1000
+        starts = range(0, max(size, 1), limit)  # more than one where large requests are split
+        tasks = [
+            _Task(
+                {name: array[start : start + limit] for name, array in feeds.items()}, min(limit, size - start), end_s
+            )
+            for start in starts
+        ]
+        self._enqueue(key, tasks)
+        parts = [task.wait() for task in tasks]
+        return parts[0] if len(parts) == 1 else [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+
+    def close(self) -> None:
+        """Let what waits run, and free the model."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+        self._model.close()
+
+    def _enqueue(self, key: Key, tasks: Sequence[_Task]) -> None:
+        with self._changed:
+            own = [batch for batch in self._batches if batch.key == key]
+            most = self._parameters.max_enqueued_batches
+            fits = bool(own) and own[-1].size + tasks[0].size <= self._parameters.execution_limit
+            if len(own) + len(tasks) - fits > most:
+                message = (
+                    "The batch scheduling queue to which this task was submitted is full; currently "
+                    f"{len(own)} batches enqueued and max_enqueued_batches is {most}"
+                )
+                raise ServingError(Status.UNAVAILABLE, message)
+            for task in tasks:
+                if not own or own[-1].size + task.size > self._parameters.execution_limit:
+                    own.append(_Batch(key, time.monotonic() + self._parameters.batch_timeout_micros / 1e6))
+                    self._batches.append(own[-1])
+                own[-1].tasks.append(task)
+            self._changed.notify_all()
+
+    def _work(self) -> None:
+        while (batch := self._next()) is not None:
+            try:
+                self._run(batch)
+            except Exception as error:  # whatever it is, every task hears of it, and the thread lives on
+                for task in batch.tasks:
+                    task.error = serving_error(error)
+            for task in batch.tasks:
+                task.done.set()
+
+    def _next(self) -> _Batch | None:
+        """The oldest batch that may run; None when the model is closed and nothing waits."""
+        with self._changed:
+            while True:
+                now_s = time.monotonic()
+                for batch in self._batches:
+                    if self._closed or batch.ready_s <= now_s or batch.size >= self._parameters.execution_limit:
+                        self._batches.remove(batch)
+                        return batch
+                if self._closed:
+                    return None
+                self._changed.wait(min((batch.ready_s for batch in self._batches), default=now_s + 3600) - now_s)
+
+    def _run(self, batch: _Batch) -> None:
+        now_s = time.monotonic()
+        ends = [task.end_s for task in batch.tasks]
+        if all(end_s is not None and end_s <= now_s for end_s in ends):
+            message = "Run() timeout exceeded while waiting in batching queue"
+            raise ServingError(Status.RESOURCE_EXHAUSTED, message)
+        known = [end_s for end_s in ends if end_s is not None]
+        timeout_ms = NO_TIMEOUT if len(known) < len(ends) else max(1, int(1000 * (max(known) - now_s)))
+        rows = self._parameters.allowed(batch.size)
+        feeds = {name: self._merge(name, batch, rows) for name in batch.key[0]}
+        outputs = self._model.run(feeds, batch.key[1], timeout_ms)
+        for output in outputs:
+            if output.ndim == 0:
+                raise ServingError(Status.FAILED_PRECONDITION, "Batched output tensor has 0 dimensions")
+            if len(output) != rows:
+                message = (
+                    "Batched output tensor's 0th dimension does not equal the sum of the 0th dimension sizes of the "
+                    "input tensors"
+                )
+                raise ServingError(Status.FAILED_PRECONDITION, message)
+        first = 0
+        for task in batch.tasks:
+            task.outputs = [output[first : first + task.size] for output in outputs]
+            first += task.size
+
+    def _merge(self, name: str, batch: _Batch, rows: int) -> np.ndarray[Any, Any]:
+        """An input of all tasks, and copies of a row up to a size that is allowed."""
+        arrays = [task.feeds[name] for task in batch.tasks]
+        if self._parameters.pad_variable_length_inputs:
+            arrays = _padded(arrays)
+        elif len({array.shape[1:] for array in arrays}) > 1:
+            message = (
+                f"Tensors with name '{name}' from different tasks have different shapes and padding is turned off. "
+                "Set pad_variable_length_inputs to true, or ensure that all tensors with the same name have equal "
+                "dimensions starting with the first dim."
+            )
+            raise ServingError(Status.FAILED_PRECONDITION, message)
+        return np.concatenate([*arrays, *[arrays[-1][:1]] * (rows - batch.size)])
+
+
+def _rows(feeds: Feeds) -> int:
+    """How many rows a request has: {"a:0": [3, 5], "b:0": [3]} -> 3, of shapes."""
+    if not feeds:
+        raise ServingError(Status.INVALID_ARGUMENT, "Batching Run() must have at least one input tensor")
+    if any(array.ndim == 0 for array in feeds.values()):
+        raise ServingError(Status.INVALID_ARGUMENT, "Batching Run() input tensors must have at least one dimension")
+    sizes = {len(array) for array in feeds.values()}
+    if len(sizes) > 1:
+        raise ServingError(Status.INVALID_ARGUMENT, "Batching Run() input tensors must have equal 0th-dimension size")
+    return sizes.pop()
+
+
+def _padded(arrays: Arrays) -> Arrays:
+    """All axes but the first as long as the longest, filled with an array's first element, as the real server does."""
+    shapes = np.max([array.shape[1:] for array in arrays], axis=0)
+    return [
+        np.pad(
+            array,
+            [(0, 0), *((0, most - size) for size, most in zip(array.shape[1:], shapes, strict=True))],
+            constant_values=array.flat[0],
+        )
+        if array.size
+        else array
+        for array in arrays
+    ]

@@ -1,0 +1,173 @@
+"""Batches of requests: on a real SavedModel, in one process, so that what runs together can be told."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serving import batching_parameters
+from serving.batching import BatchedModel, Feeds
+from serving.batching_parameters import Parameters
+from serving.errors import ServingError, Status
+from serving.predict import predict
+from serving.saved_model import SavedModel, Threads
+from tests.serving.tiny_server import DEADLINE_S, export_tiny_model
+
+LONG = 10**12  # microseconds: a batch that waits until it is full
+TEXTS = ["one", "two", "drei", "four", "five", "six!!"]
+
+
+class Counting(SavedModel):
+    """A SavedModel that remembers the rows of its runs."""
+
+    def run(self, feeds: Feeds, fetches: Sequence[str], timeout_ms: int = 0) -> list[np.ndarray[Any, Any]]:
+        self.rows = [*getattr(self, "rows", []), len(next(iter(feeds.values())))]
+        return super().run(feeds, fetches, timeout_ms)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tiny") / "1"
+    export_tiny_model(folder, version=1)
+    return folder
+
+
+@pytest.fixture
+def model(path: Path) -> Iterator[Counting]:
+    yield Counting(str(path), ["serve"], Threads())
+
+
+def ask(model: Any, signature: str, timeout_ms: int = 0, **inputs: Any) -> dict[str, Any]:
+    return predict(model, signature, inputs, np.asarray, timeout_ms=timeout_ms)
+
+
+def together(batched: BatchedModel, requests: Sequence[Sequence[str]]) -> list[list[float]]:
+    """The scores of requests that are made at once."""
+    scores: dict[int, list[float]] = {}
+
+    def client(number: int, texts: Sequence[str]) -> None:
+        inputs = np.array([text.encode() for text in texts], dtype=object)
+        scores[number] = ask(batched, "serving_default", text=inputs)["score"].tolist()
+
+    threads = [threading.Thread(target=client, args=item) for item in enumerate(requests)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(DEADLINE_S)
+    return [scores[number] for number in range(len(requests))]
+
+
+def test_requests_run_together_and_each_gets_its_rows(model: Counting) -> None:
+    batched = BatchedModel(model, Parameters(max_batch_size=6, batch_timeout_micros=LONG))
+    scores = together(batched, [TEXTS[:1], TEXTS[1:3], TEXTS[3:]])
+    assert scores == [[0.75], [0.75, 1.0], [1.0, 1.0, 1.25]]
+    assert model.rows == [6]
+    batched.close()
+
+
+def test_a_batch_is_filled_up_to_a_size_that_is_allowed(model: Counting) -> None:
+    batched = BatchedModel(model, Parameters(max_batch_size=8, allowed_batch_sizes=(2, 4, 8)))
+    assert together(batched, [TEXTS[:3]]) == [[0.75, 0.75, 1.0]]
+    assert model.rows == [4]
+    batched.close()
+
+
+def test_a_large_request_runs_in_parts(model: Counting) -> None:
+    parameters = Parameters(max_batch_size=6, enable_large_batch_splitting=True, max_execution_batch_size=4)
+    batched = BatchedModel(model, parameters)
+    assert together(batched, [TEXTS]) == [[0.75, 0.75, 1.0, 1.0, 1.0, 1.25]]
+    assert sorted(model.rows) == [2, 4]
+    batched.close()
+
+
+def test_what_waits_when_the_model_is_closed_is_answered(model: Counting) -> None:
+    batched = BatchedModel(model, Parameters(max_batch_size=2, batch_timeout_micros=LONG, max_enqueued_batches=1))
+    answers: list[Any] = []
+    waiting = threading.Thread(target=lambda: answers.append(ask(batched, "half", x=np.float32([3]))["y"].tolist()))
+    waiting.start()
+    while not batched._batches:
+        pass
+    with pytest.raises(
+        ServingError, match="is full; currently 1 batches enqueued and max_enqueued_batches is 1"
+    ) as caught:
+        ask(batched, "half", x=np.float32([1, 2]))
+    assert caught.value.status is Status.UNAVAILABLE
+    batched.close()
+    waiting.join(DEADLINE_S)
+    assert answers == [[1.5]]
+
+
+def test_a_deadline_that_is_over_before_the_run(model: Counting) -> None:
+    batched = BatchedModel(model, Parameters(batch_timeout_micros=50_000))
+    with pytest.raises(ServingError, match="timeout exceeded while waiting in batching queue") as caught:
+        ask(batched, "half", timeout_ms=1, x=np.float32([3]))
+    assert caught.value.status is Status.RESOURCE_EXHAUSTED
+    batched.close()
+
+
+@pytest.mark.parametrize(
+    ("signature", "inputs", "status", "text"),
+    [
+        ("half", {"x": np.float32(3)}, Status.INVALID_ARGUMENT, "must have at least one dimension"),
+        ("add", {"a": np.float32([1]), "b": np.float32([1, 2])}, Status.INVALID_ARGUMENT, "equal 0th-dimension size"),
+        ("half", {"x": np.ones(9, np.float32)}, Status.INVALID_ARGUMENT, "Task size 9 is larger than maximum"),
+        ("add", {"a": np.ones(2, np.float32), "b": np.ones(2, np.float32)}, Status.FAILED_PRECONDITION, "0 dimensions"),
+        ("pick", {"index": np.int32([1, 7])}, Status.INVALID_ARGUMENT, "indices"),
+    ],
+)
+def test_what_cannot_be_batched(model: Counting, signature: str, inputs: Any, status: Status, text: str) -> None:
+    batched = BatchedModel(model, Parameters(max_batch_size=8))
+    with pytest.raises(ServingError, match=text) as caught:
+        ask(batched, signature, **inputs)
+    assert caught.value.status is status
+    assert ask(batched, "half", x=np.float32([3]))["y"].tolist() == [1.5]  # and life goes on
+    batched.close()
+
+
+@pytest.mark.parametrize("pad", [False, True])
+def test_inputs_of_different_shapes(model: Counting, pad: bool) -> None:
+    batched = BatchedModel(
+        model, Parameters(max_batch_size=2, batch_timeout_micros=LONG, pad_variable_length_inputs=pad)
+    )
+    found: dict[int, Any] = {}
+
+    def client(length: int) -> None:
+        try:
+            found[length] = ask(batched, "half", x=np.arange(2, 2 + length, dtype=np.float32)[None])["y"].tolist()
+        except ServingError as error:
+            found[length] = error.status
+
+    threads = [threading.Thread(target=client, args=[length]) for length in (1, 3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(DEADLINE_S)
+    failed = Status.FAILED_PRECONDITION
+    assert found == ({1: [[1.0, 1.0, 1.0]], 3: [[1.0, 1.5, 2.0]]} if pad else {1: failed, 3: failed})
+    batched.close()
+
+
+def test_parameters_are_a_text_protobuf() -> None:
+    text = "max_batch_size { value: 8 } allowed_batch_sizes: 2 allowed_batch_sizes: 8 thread_pool_name { value: 'a' }"
+    assert batching_parameters.read(text) == Parameters(max_batch_size=8, allowed_batch_sizes=(2, 8))
+    assert batching_parameters.read("") == Parameters()
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("max_batch_siz { value: 8 }", "no BatchingParameters: .*max_batch_siz"),
+        ("max_batch_size { value: 0 }", "max_batch_size must be positive; was 0"),
+        ("batch_timeout_micros { value: -1 }", "batch_timeout_micros must be non-negative; was -1"),
+        ("allowed_batch_sizes: 4 allowed_batch_sizes: 2", "must be monotonically increasing"),
+        ("max_batch_size { value: 8 } allowed_batch_sizes: 4", "must match the largest batch: 4 and 8"),
+    ],
+)
+def test_parameters_that_cannot_be(text: str, error: str) -> None:
+    with pytest.raises(ValueError, match=error):
+        batching_parameters.read(text)
