@@ -49,7 +49,7 @@ def _example(value: Any) -> example_pb2.Example:
             _add(item, name, feature)
         try:
             example.features.feature[name].CopyFrom(feature)
-        except UnicodeEncodeError as error:
+        except ValueError as error:
             raise invalid(f"Feature: {name} has a name that is not UTF-8") from error
     return example
 
@@ -72,4 +72,4 @@ def _add(value: Any, name: str, feature: feature_pb2.Feature) -> None:
     elif value > MAX_INT64:
         raise invalid(f"Feature: {name} has uint64 element. Only int64 is supported.")
     else:
-        feature.int64_list.value.append(value)
+        feature.int64_list.value.append(int(value))  # true is 1

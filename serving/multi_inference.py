@@ -24,10 +24,7 @@ def multi_infer(
     request_input: input_pb2.Input,
     timeout_ms: int = NO_TIMEOUT,
 ) -> list[Any]:
-    """The result of each task, as its method gives it.
-
-    Each signature is fed by its own input: TF 2 exports have one placeholder a signature.
-    """
+    """The result of each task, as its method gives it; the examples feed the input of every signature."""
     signatures: set[str] = set()
     prepared: list[tuple[Method[Any], Task]] = []
     for task in tasks:
