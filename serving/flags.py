@@ -41,6 +41,7 @@ class Flags:
     tensorflow_intra_op_parallelism: Count = 0
     tensorflow_inter_op_parallelism: Count = 0
     enable_serialization_as_tensor_content: bool = False
+    enable_signature_method_name_check: bool = False
 
 
 # Flags of TensorFlow Serving that change nothing here: a command line that has them still works.
@@ -51,7 +52,6 @@ WITHOUT_EFFECT = (
     "enable_grpc_healthcheck_service",
     "enable_per_model_batching_parameters",
     "enable_profiler",
-    "enable_signature_method_name_check",
     "flush_filesystem_caches",
     "grpc_channel_arguments",
     "model_config_file_poll_wait_seconds",

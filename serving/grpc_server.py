@@ -12,6 +12,7 @@ from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
 from serving.core import ServerCore
 from serving.errors import ServingError, Status, truncated
+from serving.grpc_inference import inference_methods
 from serving.predict import predict
 from serving.saved_model import NO_TIMEOUT
 from serving.signatures import SERVING_DEFAULT
@@ -59,6 +60,7 @@ class GrpcServer:
         services: dict[str, dict[str, tuple[Method, Any]]] = {
             "tensorflow.serving.PredictionService": {
                 "Predict": (self._predict, predict_pb2.PredictRequest),
+                **inference_methods(self._core),
                 "GetModelMetadata": (
                     lambda request, _: self._core.metadata(request),
                     get_model_metadata_pb2.GetModelMetadataRequest,

@@ -19,6 +19,8 @@ from serving.tensors import read_tensor
 Array = np.ndarray[Any, Any]
 Tensor = TypeVar("Tensor")
 
+METHOD_NAMES = tuple(f"tensorflow/serving/{name}" for name in ("predict", "classify", "regress"))
+
 
 def predict(
     model: SavedModel,
@@ -41,6 +43,12 @@ def _signature(model: SavedModel, name: str) -> meta_graph_pb2.SignatureDef:
     if signature is None:
         message = f'Serving signature key "{name or SERVING_DEFAULT}" not found.'
         raise ServingError(Status.FAILED_PRECONDITION, message)
+    if model.check_method_names and signature.method_name not in METHOD_NAMES:
+        message = (
+            f"Expected prediction signature method_name to be one of {{{', '.join(METHOD_NAMES)}}}."
+            f" Was: {signature.method_name}"
+        )
+        raise ServingError(Status.INTERNAL, message)
     return signature
 
 

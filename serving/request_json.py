@@ -6,8 +6,6 @@ Columnar: `{"inputs": {"text": ["a", "b"], "n": [1, 2]}}` -> the same. One input
 
 from __future__ import annotations
 
-import base64
-import binascii
 import dataclasses
 import json
 import math
@@ -17,15 +15,12 @@ from typing import Any, Literal
 import numpy as np
 
 from serving.errors import ServingError, Status
+from serving.json_values import FLOATS, from_base64, invalid, is_base64, read_float, shown, type_error, utf8
 from serving.tensors import BOOL, BY_NUMBER, MAX_RANK, STRING, UINT64, dtype_name, object_array
 
 Array = np.ndarray[Any, Any]
 Format = Literal["row", "columnar"]
 
-FLOATS: dict[int, tuple[type[np.floating[Any]], int]] = {
-    1: (np.float32, 2**24 - 1),
-    2: (np.float64, 2**53 - 1),
-}  # dtype -> type, largest integer that it takes
 INTEGERS = {  # dtype -> what JSON may hold; narrow types wrap, as they do in TensorProto.int_val
     3: range(-(2**31), 2**31),
     4: range(-(2**31), 2**31),
@@ -53,30 +48,26 @@ class Document:
     values: dict[str, Any]
 
 
-def _invalid(message: str) -> ServingError:
-    return ServingError(Status.INVALID_ARGUMENT, message)
-
-
 def parse(body: bytes) -> Document:
     """The body of a request -> its signature's name ("" if it has none) and its members."""
     if not body:
-        raise _invalid("JSON Parse error: The document is empty")
+        raise invalid("JSON Parse error: The document is empty")
     try:
         values = json.loads(body.decode("utf-8", "surrogateescape"))
         if b"\\u" in body:  # half a pair, which only an escape can write, is in no UTF-8
             json.dumps(values, ensure_ascii=False).encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as error:
-        raise _invalid("JSON Parse error: The surrogate pair in string is invalid.") from error
+        raise invalid("JSON Parse error: The surrogate pair in string is invalid.") from error
     except json.JSONDecodeError as error:
-        raise _invalid(f"JSON Parse error: {_parse_error(error)} at offset: {error.pos}") from error
+        raise invalid(f"JSON Parse error: {_parse_error(error)} at offset: {error.pos}") from error
     except (ValueError, RecursionError) as error:  # an endless number, or lists in lists in lists
-        raise _invalid(f"JSON Parse error: {error}") from error
+        raise invalid(f"JSON Parse error: {error}") from error
     if not isinstance(values, dict):
-        raise _invalid(f"JSON Value: {_shown(values)} Is not object")
+        raise invalid(f"JSON Value: {shown(values)} Is not object")
     name = values.get("signature_name", "")
     if not isinstance(name, str):
-        raise _invalid(
-            f"JSON Value: {_shown(values)} not formatted correctly. 'signature_name' key must be a string value."
+        raise invalid(
+            f"JSON Value: {shown(values)} not formatted correctly. 'signature_name' key must be a string value."
         )
     return Document(name, values)
 
@@ -90,40 +81,40 @@ def _parse_error(error: json.JSONDecodeError) -> str:
 def read_inputs(document: Document, dtypes: Mapping[str, int]) -> tuple[dict[str, Array], Format]:
     """A document and the types of the signature's inputs -> arrays, and the form that the answer shall have."""
     if not dtypes:
-        raise _invalid(f"Failed to get input map for signature: {document.signature_name or 'DEFAULT'}")
+        raise invalid(f"Failed to get input map for signature: {document.signature_name or 'DEFAULT'}")
     values = document.values
     if "instances" in values and "inputs" in values:
         message = "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist "
-        raise _invalid(f"JSON Value: {_shown(values)} {message}")
+        raise invalid(f"JSON Value: {shown(values)} {message}")
     if "instances" in values:
         instances = values["instances"]
         if not isinstance(instances, list):
-            raise _invalid(f"JSON Value: {_shown(values)} Excepting 'instances' to be an list/array")
+            raise invalid(f"JSON Value: {shown(values)} Excepting 'instances' to be an list/array")
         if not instances:
-            raise _invalid(f"JSON Value: {_shown(values)} No values in 'instances' array")
+            raise invalid(f"JSON Value: {shown(values)} No values in 'instances' array")
         return _read_rows(instances, dtypes), "row"
     if "inputs" in values:
         return _read_columns(values["inputs"], dtypes), "columnar"
-    raise _invalid("Missing 'inputs' or 'instances' key")
+    raise invalid("Missing 'inputs' or 'instances' key")
 
 
 def _read_columns(inputs: Any, dtypes: Mapping[str, int]) -> dict[str, Array]:
     if not _is_object(inputs):
         if len(dtypes) > 1:
-            raise _invalid(
+            raise invalid(
                 "inputs is a plain value/list, but expecting an object as multiple input tensors required as per"
                 " tensorinfo_map"
             )
         inputs = {next(iter(dtypes)): inputs}
     for name in dtypes:
         if name not in inputs:
-            raise _invalid(f"Missing named input: {name} in 'inputs' object.")
+            raise invalid(f"Missing named input: {name} in 'inputs' object.")
     return {name: _Values(dtype).add(inputs[name]).array() for name, dtype in dtypes.items()}
 
 
 def _read_rows(instances: list[Any], dtypes: Mapping[str, int]) -> dict[str, Array]:
     if not isinstance(instances[0], dict) and len(dtypes) > 1:
-        raise _invalid(
+        raise invalid(
             "instances is a plain list, but expecting list of objects as multiple input tensors required as per"
             " tensorinfo_map"
         )
@@ -132,13 +123,13 @@ def _read_rows(instances: list[Any], dtypes: Mapping[str, int]) -> dict[str, Arr
     for index, row in enumerate(instances):
         if objects is not _is_object(row):
             kinds = "object but got list" if objects else "value/list but got object"
-            raise _invalid(f"Expecting {kinds} at item {index} of input list")
+            raise invalid(f"Expecting {kinds} at item {index} of input list")
         for name, value in row.items() if objects else [(next(iter(dtypes)), row)]:
             where = f"element: {index} key: {name}" if objects else f"element: {index}"
             _add_to_column(columns, dtypes, name, value, where)
         if objects and set(row) != set(dtypes):
-            raise _invalid(
-                f"Failed to process element: {index} of 'instances' list. JSON object: {_shown(row)} keys must be equal"
+            raise invalid(
+                f"Failed to process element: {index} of 'instances' list. JSON object: {shown(row)} keys must be equal"
                 f" to: {','.join(sorted(dtypes))}"
             )
     return {name: values.array(rows=len(instances)) for name, values in columns.items()}
@@ -147,7 +138,7 @@ def _read_rows(instances: list[Any], dtypes: Mapping[str, int]) -> dict[str, Arr
 def _add_to_column(columns: dict[str, _Values], dtypes: Mapping[str, int], name: str, value: Any, where: str) -> None:
     try:
         if name not in dtypes:
-            raise _invalid(f"JSON object: does not have named input: {name}")
+            raise invalid(f"JSON object: does not have named input: {name}")
         columns.setdefault(name, _Values(dtypes[name])).add(value)
     except ServingError as error:
         raise ServingError(error.status, f"Failed to process {where} of 'instances' list. Error: {error}") from error
@@ -170,24 +161,24 @@ class _Values:
         if self._shape is None:
             self._shape = shape
         elif size != math.prod(self._shape):
-            raise _invalid(f"Expecting tensor size: {math.prod(self._shape)} but got: {size}")
+            raise invalid(f"Expecting tensor size: {math.prod(self._shape)} but got: {size}")
         elif shape != self._shape:
-            raise _invalid(f"Expecting shape {_shown_shape(self._shape)} but got: {_shown_shape(shape)}")
+            raise invalid(f"Expecting shape {_shown_shape(self._shape)} but got: {_shown_shape(shape)}")
         return self
 
     def _fill(self, value: Any, level: int, shape: tuple[int, ...]) -> None:
         if not isinstance(value, list):
             if level != len(shape):
-                raise _invalid(
-                    f"JSON Value: {_shown(value)} found at incorrect level: {level + 1} in the JSON DOM."
+                raise invalid(
+                    f"JSON Value: {shown(value)} found at incorrect level: {level + 1} in the JSON DOM."
                     f" Expected at level: {len(shape)}"
                 )
             self._flat.append(_scalar(value, self._dtype))
             return
         if level >= len(shape):
-            raise _invalid(f"Encountered list at unexpected level: {level} expected < {len(shape)}")
+            raise invalid(f"Encountered list at unexpected level: {level} expected < {len(shape)}")
         if len(value) != shape[level]:
-            raise _invalid(
+            raise invalid(
                 f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: {shape[level]}"
             )
         for item in value:
@@ -210,64 +201,28 @@ def _scalar(value: Any, dtype: int) -> Any:
     """A JSON value as a value of the type; strings become bytes."""
     if isinstance(value, dict):
         if dtype != STRING:
-            raise _type_error(value, dtype)
-        return _from_base64(value)
+            raise type_error(value, dtype)
+        return from_base64(value)
     if dtype in FLOATS:
-        return _float(value, dtype)
+        return read_float(value, dtype)
     if dtype in INTEGERS:
         if type(value) is not int or value not in INTEGERS[dtype]:
-            raise _type_error(value, dtype)
+            raise type_error(value, dtype)
         return value
     if dtype == STRING:
         if not isinstance(value, str):
-            raise _type_error(value, dtype)
-        return _bytes(value)
+            raise type_error(value, dtype)
+        return utf8(value)
     if dtype == BOOL:
         if not isinstance(value, bool):
-            raise _type_error(value, dtype)
+            raise type_error(value, dtype)
         return value
-    message = f"Conversion of JSON Value: {_shown(value)} to type: {dtype_name(dtype)}"
+    message = f"Conversion of JSON Value: {shown(value)} to type: {dtype_name(dtype)}"
     raise ServingError(Status.UNIMPLEMENTED, message)
 
 
-def _float(value: Any, dtype: int) -> float:
-    kind, largest_integer = FLOATS[dtype]
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _type_error(value, dtype)
-    integer = isinstance(value, int) and -(2**63) <= value < 2**64  # beyond, a JSON number counts as a double
-    try:
-        number = float(value)
-    except OverflowError as error:
-        raise _invalid("JSON Parse error: Number too big to be stored in double.") from error
-    lossless = abs(value) <= largest_integer if integer else abs(number) <= float(np.finfo(kind).max)
-    if math.isfinite(number) and not lossless:
-        raise _invalid(f"Cannot convert JSON value: {_shown(value)} to {dtype_name(dtype)} without loss of precision.")
-    return number
-
-
-def _bytes(text: str) -> bytes:
-    try:
-        return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError as error:
-        raise _invalid("JSON Parse error: The surrogate pair in string is invalid.") from error
-
-
-def _from_base64(value: dict[str, Any]) -> bytes:
-    if not _is_base64(value):
-        raise _invalid(f"JSON Value: {_shown(value)} not formatted correctly for base64 data")
-    text = "".join(value["b64"].split()).rstrip("=")
-    try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise _invalid("Unable to base64 decode") from error
-
-
-def _is_base64(value: Any) -> bool:
-    return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
-
-
 def _is_object(value: Any) -> bool:
-    return isinstance(value, dict) and not _is_base64(value)
+    return isinstance(value, dict) and not is_base64(value)
 
 
 def _shape(value: Any) -> tuple[int, ...]:
@@ -277,19 +232,9 @@ def _shape(value: Any) -> tuple[int, ...]:
         shape.append(len(value))
         value = value[0] if value else None
     if len(shape) > MAX_RANK:
-        raise _invalid(f"Encountered lists of {len(shape)} levels, at most {MAX_RANK} are a tensor")
+        raise invalid(f"Encountered lists of {len(shape)} levels, at most {MAX_RANK} are a tensor")
     return tuple(shape)
-
-
-def _shown(value: Any) -> str:
-    return json.dumps(value, indent=4, ensure_ascii=False)
 
 
 def _shown_shape(shape: Sequence[int]) -> str:
     return "[" + ",".join(map(str, shape)) + "]"
-
-
-def _type_error(value: Any, dtype: int) -> ServingError:
-    kinds = {type(None): "Null", bool: str(value), dict: "Object", list: "Array", str: "String"}
-    kind = kinds.get(type(value), "Number")
-    return _invalid(f"JSON Value: {_shown(value)} Type: {kind} is not of expected type: {dtype_name(dtype)}")

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from serving.errors import ServingError, Status
-from serving.request_json import FLOATS, INTEGERS, Array, Format
+from serving.json_values import FLOATS
+from serving.request_json import INTEGERS, Array, Format
 from serving.tensors import BOOL, BY_NUMPY, STRING, dtype_name
 
 NON_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
@@ -87,11 +88,11 @@ def _tokens(name: str, array: Array) -> list[str]:
     if number in INTEGERS:
         return [str(value) for value in values]
     if number in FLOATS:
-        return _decimals(values, FLOATS[number][0])
+        return decimals(values, FLOATS[number][0])
     raise _unwritable(f"Failed to write JSON value for tensor type: {dtype_name(number)}")
 
 
-def _decimals(values: list[float], kind: type[np.floating[Any]]) -> list[str]:
+def decimals(values: list[float], kind: type[np.floating[Any]]) -> list[str]:
     """Six digits if these are the number, else all of them, with `.0` or an exponent: 0.1, 3.0, 9e+06, 0.333333343."""
     short = [f"{value:g}" for value in values]
     same = np.array([float(token) for token in short], kind) == np.array(values, kind)

@@ -12,7 +12,7 @@ import re
 import traceback
 import urllib.parse
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from google.protobuf import json_format
@@ -22,7 +22,10 @@ from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 from serving import request_json, response_json
 from serving.core import SIGNATURE_DEF, ServerCore
 from serving.errors import ServingError, Status, http_status
+from serving.examples_json import read_examples
+from serving.inference import CLASSIFY, REGRESS, Method, Result, infer
 from serving.predict import predict
+from serving.results_json import write_classifications, write_regressions
 from serving.signatures import SERVING_DEFAULT
 
 MAX_UNZIPPED_BYTES = 100 * 2**20
@@ -85,8 +88,10 @@ class RestApi:
             return self._metadata(spec) if match["part"] == "metadata" else self._status(spec)
         if match["method"] == "predict":
             return self._predict(spec, body)
-        if match["method"] in ("classify", "regress"):
-            raise ServingError(Status.UNIMPLEMENTED, f"{match['method']} is not implemented by this server")
+        if match["method"] == "classify":
+            return self._infer(spec, body, CLASSIFY, write_classifications)
+        if match["method"] == "regress":
+            return self._infer(spec, body, REGRESS, write_regressions)
         raise ServingError(Status.INVALID_ARGUMENT, f"Malformed request: {method} {path}")
 
     def _predict(self, spec: model_pb2.ModelSpec, body: bytes) -> str:
@@ -101,6 +106,15 @@ class RestApi:
             inputs, form = request_json.read_inputs(document, dtypes)
             outputs = predict(handle.servable, name, inputs, lambda array: array, timeout_ms=self._timeout_ms)
         return response_json.write_outputs(outputs, form)
+
+    def _infer(
+        self, spec: model_pb2.ModelSpec, body: bytes, method: Method[Result], write: Callable[[Result], str]
+    ) -> str:
+        document = request_json.parse(body)
+        examples = read_examples(document)
+        with self._core.handle(spec) as handle:
+            result = infer(handle.servable, method, document.signature_name, examples, self._timeout_ms)
+        return write(result)
 
     def _status(self, spec: model_pb2.ModelSpec) -> str:
         request = get_model_status_pb2.GetModelStatusRequest(model_spec=spec)

@@ -36,9 +36,14 @@ def serving_error(error: Exception) -> ServingError:
 
 
 class SavedModel:
-    """The meta graph with the given tags, its variables restored and its tables initialised."""
+    """The meta graph with the given tags, its variables restored and its tables initialised.
 
-    def __init__(self, path: str, tags: Sequence[str], threads: Threads) -> None:
+    Attributes:
+        check_method_names: whether a request may only run a signature whose method name is that of the request.
+    """
+
+    def __init__(self, path: str, tags: Sequence[str], threads: Threads, check_method_names: bool = False) -> None:
+        self.check_method_names = check_method_names
         if not any(os.path.exists(os.path.join(path, name)) for name in ("saved_model.pb", "saved_model.pbtxt")):
             message = f"Could not find SavedModel .pb or .pbtxt at supplied export directory path: {path}."
             raise ServingError(Status.NOT_FOUND, message)

@@ -85,7 +85,8 @@ def _loader(flags: Flags) -> Callable[[str], SavedModel]:
     inter_op = flags.tensorflow_session_parallelism or flags.tensorflow_inter_op_parallelism
 
     def load(path: str) -> SavedModel:
-        model = SavedModel(path, flags.saved_model_tags.split(","), Threads(intra_op, inter_op))
+        tags = flags.saved_model_tags.split(",")
+        model = SavedModel(path, tags, Threads(intra_op, inter_op), flags.enable_signature_method_name_check)
         try:
             if flags.enable_model_warmup:
                 warm_up(model, path, flags.num_request_iterations_for_warmup)

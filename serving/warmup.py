@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from serving.errors import ServingError, Status
+from serving.inference import CLASSIFY, REGRESS, infer
 from serving.life import log
+from serving.multi_inference import multi_infer
 from serving.predict import predict
 from serving.saved_model import SavedModel, serving_error
 from serving.tensors import read_tensor
@@ -43,10 +47,21 @@ def _replay(model: SavedModel, record: bytes, requests_path: str) -> None:
         message = f"Failed to parse warmup record: {record!r} from {requests_path}"
         raise ServingError(Status.INVALID_ARGUMENT, message) from error
     kind = logged.WhichOneof("log_type")
-    if kind == "predict_log":
-        request: predict_pb2.PredictRequest = logged.predict_log.request
-        predict(model, request.model_spec.signature_name, request.inputs, read_tensor, list(request.output_filter))
+    if kind in REPLAYS:
+        REPLAYS[kind](model, getattr(logged, kind).request)
     elif kind == "session_run_log":
         raise ServingError(Status.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind}")
     else:
-        log(f"the warm-up request {kind} of {requests_path} is skipped: this server answers Predict")
+        log(f"a warm-up request of {requests_path} is of a kind ({kind}) that this server does not know: skipped")
+
+
+def _predict(model: SavedModel, request: predict_pb2.PredictRequest) -> None:
+    predict(model, request.model_spec.signature_name, request.inputs, read_tensor, list(request.output_filter))
+
+
+REPLAYS: dict[str, Callable[[SavedModel, Any], object]] = {
+    "predict_log": _predict,
+    "classify_log": lambda model, request: infer(model, CLASSIFY, request.model_spec.signature_name, request.input),
+    "regress_log": lambda model, request: infer(model, REGRESS, request.model_spec.signature_name, request.input),
+    "multi_inference_log": lambda model, request: multi_infer(model, request.tasks, request.input),
+}

@@ -156,7 +156,14 @@ def test_a_chunked_body(server: Server) -> None:
             400,
             "Tensor name: rows has no shape information",
         ),
-        ("POST", "/v1/models/tiny:classify", {"examples": [{}]}, 501, "classify"),
+        ("POST", "/v1/models/tiny:classify", {"examples": [{}]}, 400, "Expected one or two output Tensors, found 3"),
+        (
+            "POST",
+            "/v1/models/tiny:CLASSIFY",
+            {"examples": [{}]},
+            400,
+            "Malformed request: POST /v1/models/tiny:CLASSIFY",
+        ),
     ],
 )
 def test_errors(server: Server, method: str, path: str, body: Any, status: int, message: str) -> None:
