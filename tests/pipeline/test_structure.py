@@ -17,7 +17,7 @@ ALLOWED = {
     "models": {"keras", "tensorflow", "numpy", "annotated_types"},
     "serving": {
         "keras", "tensorflow", "numpy", "annotated_types", "ml_dtypes", "tensorflow_text", "tensorflow_serving", "grpc",
-        "google", "uvicorn",
+        "google", "uvicorn", "sentencepiece", "pydantic", "ctranslate2",
     },
 }  # fmt: skip
 
