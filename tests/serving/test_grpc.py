@@ -15,7 +15,6 @@ from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
-    model_management_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
@@ -178,11 +177,8 @@ def test_the_deadline_ends_a_call(stub: Any, tmp_path: Path) -> None:
 
 
 def test_the_rest_is_unimplemented(channel: grpc.Channel, stub: Any) -> None:
-    models = model_service_pb2_grpc.ModelServiceStub(channel)
     session_run = channel.unary_unary("/tensorflow.serving.SessionService/SessionRun")
     assert refusal(stub.Classify, classification_pb2.ClassificationRequest())[0] == "UNIMPLEMENTED"
-    reload = model_management_pb2.ReloadConfigRequest()
-    assert refusal(models.HandleReloadConfigRequest, reload)[0] == "UNIMPLEMENTED"
     assert refusal(session_run, b"")[0] == "UNIMPLEMENTED"
 
 
