@@ -133,7 +133,8 @@ def shared(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     (folder / "models.config").write_text(
         "# two models\n" + text_format.MessageToString(config_of(models, one=f"{BOTH} {STABLE} {CANARY}", two=""))
     )
-    flags = [f"--model_config_file={folder / 'models.config'}", "--list_models", "--file_system_poll_wait_seconds=1"]
+    flags = [f"--model_config_file={folder / 'models.config'}", "--list_models"]
+    flags += ["--tensorflow_inter_op_parallelism=7"]  # a request that waits keeps one
     with running(folder, folder / "log", *flags) as started:
         started.wait_ready()
         yield Served(started, models)
