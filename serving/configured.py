@@ -95,7 +95,7 @@ class ConfiguredModels:
             failures = self._add([models[name] for name in new], ended)
             if failures or ended():
                 self._remove(new)
-                raise _given_up() if ended() else _did_not_become_available(failures, self.states)
+                raise self._given_up() if ended() else _did_not_become_available(failures, self.states)
             self.labels = labels
             self._remove([name for name in self.by_name if name not in models])
             for name, model in models.items():
@@ -116,11 +116,17 @@ class ConfiguredModels:
         """One configuration at a time."""
         while not self._lock.acquire(timeout=0.2):
             if ended():
-                raise _given_up()
+                raise self._given_up()
         try:
             yield ended
         finally:
             self._lock.release()
+
+    def _given_up(self) -> ServingError:
+        status = Status.UNAVAILABLE if self._stopping() else Status.DEADLINE_EXCEEDED
+        return ServingError(
+            status, "The new configuration was given up before its models were ready; the old one stays"
+        )
 
     def _add(self, models: Sequence[Any], ended: Callable[[], bool]) -> dict[str, ServingError]:
         """Load these models beside what is there; the errors of those of which no version loads."""
@@ -163,11 +169,6 @@ class ConfiguredModels:
                     raise ServingError(Status.FAILED_PRECONDITION, message)
                 labels.setdefault(model.name, {})[label] = number
         return labels
-
-
-def _given_up() -> ServingError:
-    message = "The new configuration was given up before its models were ready; the old one stays"
-    return ServingError(Status.UNAVAILABLE, message)
 
 
 def _did_not_become_available(

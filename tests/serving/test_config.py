@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 from google.protobuf import text_format
-from tensorflow_serving.apis import (
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    model_management_pb2,
-    model_service_pb2_grpc,
-    predict_pb2,
-    prediction_service_pb2_grpc,
-)
 from tensorflow_serving.config import model_server_config_pb2
 
 from serving.flags import Flags
 from serving.server import serve
-from tests.serving.tiny_server import Gate, Server, export_tiny_model, free_port, running, wait_until
+from tests.serving.stubs import Refusal, Served, config_of
+from tests.serving.tiny_server import Gate, export_tiny_model, free_port, running, wait_until
 
 BOTH = "model_version_policy { specific { versions: 1 versions: 2 } }"
 STABLE, CANARY = 'version_labels { key: "stable" value: 1 }', 'version_labels { key: "canary" value: 2 }'
-Refusal = tuple[str, str]
 
 
 @pytest.fixture(scope="module")
@@ -49,82 +40,6 @@ def models(export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "broken" / "1").mkdir(parents=True)
     (folder / "late").mkdir()
     return folder
-
-
-def config_of(models: Path, **texts: str) -> Any:
-    """one="version_labels {...}" -> the configuration of that model."""
-    config = model_server_config_pb2.ModelServerConfig()
-    config.model_config_list.SetInParent()
-    for name, text in texts.items():
-        base_path = "" if "base_path" in text else f'base_path: "{models / name}"'
-        platform = "" if "model_platform" in text else 'model_platform: "tensorflow"'
-        text_format.Parse(f'name: "{name}" {base_path} {platform} {text}', config.model_config_list.config.add())
-    return config
-
-
-class Served:
-    """A running server, with TensorFlow Serving's stubs."""
-
-    def __init__(self, server: Server, models: Path) -> None:
-        self.server = server
-        self.models = models
-        self.channel = grpc.insecure_channel(server.grpc_address)
-        self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
-        self._model = model_service_pb2_grpc.ModelServiceStub(self.channel)
-
-    def predict(self, name: str, **choice: Any) -> int | Refusal:
-        """The version that answers."""
-        request = predict_pb2.PredictRequest()
-        _fill(request.model_spec, name, **choice)
-        request.model_spec.signature_name = "half"
-        request.inputs["x"].dtype = 1
-        request.inputs["x"].tensor_shape.dim.add(size=1)
-        answer = _answer(self._prediction.Predict, request)
-        return answer if isinstance(answer, tuple) else int(answer.model_spec.version.value)
-
-    def metadata(self, name: str, **choice: Any) -> int | Refusal:
-        request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
-        _fill(request.model_spec, name, **choice)
-        answer = _answer(self._prediction.GetModelMetadata, request)
-        return answer if isinstance(answer, tuple) else int(answer.model_spec.version.value)
-
-    def states(self, name: str, **choice: Any) -> dict[int, str] | Refusal:
-        request = get_model_status_pb2.GetModelStatusRequest()
-        _fill(request.model_spec, name, **choice)
-        answer = _answer(self._model.GetModelStatus, request)
-        if isinstance(answer, tuple):
-            return answer
-        names = get_model_status_pb2.ModelVersionStatus.State
-        return {status.version: names.Name(status.state) for status in answer.model_version_status}
-
-    def reload(self, config: Any = None, timeout_s: float = 60.0, **texts: str) -> Refusal | None:
-        """Ask for a new list; None if it is there."""
-        request = model_management_pb2.ReloadConfigRequest(config=config or config_of(self.models, **texts))
-        answer = _answer(self._model.HandleReloadConfigRequest, request, timeout_s)
-        if isinstance(answer, tuple):
-            return answer
-        assert answer.HasField("status")
-        assert (answer.status.error_code, answer.status.error_message) == (0, "")
-        return None
-
-    def get(self, path: str) -> tuple[int, Any]:
-        status, content = self.server.http("GET", path)
-        return status, json.loads(content)
-
-
-def _fill(spec: Any, name: str, version: int | None = None, label: str = "") -> None:
-    spec.name = name
-    if version is not None:
-        spec.version.value = version
-    if label:
-        spec.version_label = label
-
-
-def _answer(method: Any, request: Any, timeout_s: float = 30.0) -> Any:
-    try:
-        return method(request, timeout=timeout_s)
-    except grpc.RpcError as error:
-        return error.code().name, error.details()
 
 
 @pytest.fixture(scope="module")
@@ -283,9 +198,7 @@ def test_only_lists_can_be_reloaded(served: Served) -> None:
     message = "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently"
     for text in ("", "custom_model_config {}"):
         config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
-        request = model_management_pb2.ReloadConfigRequest(config=config)
-        answer = _answer(model_service_pb2_grpc.ModelServiceStub(served.channel).HandleReloadConfigRequest, request)
-        assert answer == ("INVALID_ARGUMENT", f"{message} supported")
+        assert served.reload(config) == ("INVALID_ARGUMENT", f"{message} supported")
 
 
 def test_a_reload_that_its_caller_gave_up_changes_nothing(served: Served) -> None:
@@ -314,6 +227,23 @@ def test_the_file_is_read_again(models: Path, tmp_path: Path) -> None:
         write(text_format.MessageToString(config_of(models, one=f"{BOTH} {CANARY}")))
         wait_until(lambda: served.predict("one", label="canary") == 2, "the model that the file now lists")
         wait_until(lambda: served.predict("two") == ("NOT_FOUND", "Servable not found for request: Latest(two)"), "so")
+
+
+def test_sigterm_ends_a_reload_that_waits(models: Path, tmp_path: Path) -> None:
+    path = tmp_path / "models.config"
+    path.write_text("")  # a server may start with nothing, and be told later
+    answers: list[Refusal | None] = []
+    with running(tmp_path, tmp_path / "log", f"--model_config_file={path}") as started:
+        started.wait_ready()
+        served = Served(started, models)
+        assert served.predict("two") == ("NOT_FOUND", "Servable not found for request: Latest(two)")
+        call = threading.Thread(target=lambda: answers.append(served.reload(nowhere="", two="")))
+        call.start()
+        wait_until(lambda: "Could not find base path" in started.log(), "the reload to begin")
+        started.process.send_signal(signal.SIGTERM)
+        call.join()
+        assert answers[0] is not None and answers[0][0] == "UNAVAILABLE"
+        assert started.process.wait(30) == 0
 
 
 @pytest.mark.parametrize(

@@ -197,10 +197,10 @@ def test_a_reload_that_is_given_up_changes_nothing_and_holds_nobody_up(tmp_path:
         )
         call.start()
         wait_until(lambda: "empty" in models.by_name, "the reload to begin")
-        assert refusal(models.reload, config_of(), lambda: True)[0] is Status.UNAVAILABLE
+        assert refusal(models.reload, config_of(), lambda: True)[0] is Status.DEADLINE_EXCEEDED
         given_up.set()
         call.join()
-        assert refusals[0][0] is Status.UNAVAILABLE
+        assert refusals[0][0] is Status.DEADLINE_EXCEEDED
         assert list(models.by_name) == ["a"]
         models.reload(config_of(a), lambda: False)
 
