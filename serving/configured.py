@@ -174,7 +174,11 @@ class ConfiguredModels:
 def _did_not_become_available(
     failures: Mapping[str, ServingError], states: Callable[[str], list[VersionState]]
 ) -> ServingError:
-    ids = ((name, next(v.number for v in states(name) if v.error is not None)) for name in failures)
-    listed = "".join(f"{{{{name: {name} version: {number}}} due to error: {failures[name]}}}, " for name, number in ids)
+    listed = "".join(
+        f"{{{{name: {name} version: {version.number}}} due to error: {version.error}}}, "
+        for name in failures
+        for version in states(name)
+        if version.error is not None
+    )
     message = f"{len(failures)} model(s) did not become available: {{{listed}}}"
     return ServingError(Status.UNKNOWN, message)

@@ -150,6 +150,27 @@ def test_requests_in_flight_outlive_their_model(served: Served, tmp_path: Path) 
     wait_until(lambda: served.states("two") == {1: "END"}, "the end")
 
 
+def test_no_request_to_a_model_that_stays_fails_while_others_come_and_go(served: Served) -> None:
+    answers: set[Any] = set()
+    done = threading.Event()
+
+    def ask() -> None:
+        while not done.is_set():
+            answers.update({served.predict("two"), served.predict("two", version=1)})
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for others in ({"one": ""}, {"three": ""}, {}, {"broken": ""}, {"one": BOTH, "three": ""}):
+            served.reload(two="model_version_policy { all {} }" if others else "", **others)
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert answers == {1}
+
+
 def unavailable(label: str, version: int, model: str = "one") -> Refusal:
     message = f"Request to assign label to version {version} of model {model}, which is not currently available for"
     return ("FAILED_PRECONDITION", f"{message} inference")
