@@ -1,26 +1,38 @@
-"""The models of a server: how a request names one of them, what it learns of it, and where their versions come from."""
+"""The models of a server: how a request names one of them, and what it learns or asks of all of them."""
 
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Mapping
 
-from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_pb2
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_management_pb2,
+    model_pb2,
+)
 
+from serving.configured import ConfiguredModels
 from serving.errors import ServingError, Status
 from serving.life import Handle, ModelVersions, log
-from serving.saved_model import SavedModel
-from serving.versions import Policy, VersionState, find_versions
+from serving.model_config import LIST
+from serving.saved_model import NO_TIMEOUT, SavedModel
+from serving.versions import VersionState
 
 SIGNATURE_DEF = "signature_def"
 
 
 class ServerCore:
-    """Models by name; the rules of a request's ModelSpec."""
+    """The rules of a request's ModelSpec, over the models that are configured."""
 
-    def __init__(self, models: Iterable[ModelVersions[SavedModel]]) -> None:
-        self.models = {model.name: model for model in models}
+    def __init__(self, configured: ConfiguredModels) -> None:
+        self._configured = configured
+
+    @property
+    def models(self) -> Mapping[str, ModelVersions[SavedModel]]:
+        """The models by name, as they are now."""
+        return self._configured.by_name
 
     @contextlib.contextmanager
     def handle(self, spec: model_pb2.ModelSpec) -> Iterator[Handle[SavedModel]]:
@@ -28,14 +40,14 @@ class ServerCore:
         if not spec.name:
             raise ServingError(Status.INVALID_ARGUMENT, "ModelSpec has no name specified.")
         choice = spec.WhichOneof("version_choice")
-        if choice == "version_label":
-            message = f"Unrecognized servable version label: {spec.version_label}"
-            raise ServingError(Status.INVALID_ARGUMENT, message)
         number = spec.version.value if choice == "version" else None
-        if spec.name not in self.models:
+        if choice == "version_label":
+            number = self._configured.version_of(spec.name, spec.version_label)
+        model = self.models.get(spec.name)
+        if model is None:
             request = f"Latest({spec.name})" if number is None else f"Specific({spec.name}, {number})"
             raise ServingError(Status.NOT_FOUND, f"Servable not found for request: {request}")
-        with self.models[spec.name].handle(number) as handle:
+        with model.handle(number) as handle:
             yield handle
 
     def status(
@@ -45,7 +57,7 @@ class ServerCore:
         if not request.HasField("model_spec"):
             raise ServingError(Status.INVALID_ARGUMENT, "Missing ModelSpec")
         spec = request.model_spec
-        states = self.models[spec.name].states() if spec.name in self.models else []
+        states = self._configured.states(spec.name)
         if spec.WhichOneof("version_choice") == "version":
             states = [state for state in states if state.number == spec.version.value]
             if not states:
@@ -53,7 +65,7 @@ class ServerCore:
                 raise ServingError(Status.NOT_FOUND, message)
         if not states:
             raise ServingError(Status.NOT_FOUND, f"Could not find any versions of model {spec.name}")
-        return get_model_status_pb2.GetModelStatusResponse(model_version_status=map(_status_of_version, states))
+        return _status_of_model(states)
 
     def metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest
@@ -77,14 +89,37 @@ class ServerCore:
         response.metadata[SIGNATURE_DEF].Pack(signatures)
         return response
 
-    def wait_available(self, stop: Callable[[], bool]) -> bool:
-        """Block until every model serves (True), or `stop()` (False)."""
-        return all(model.wait_available(stop) for model in self.models.values())
+    def statuses(self) -> dict[str, get_model_status_pb2.GetModelStatusResponse]:
+        """The states of the versions of all models, by name."""
+        return {name: _status_of_model(model.states()) for name, model in sorted(self.models.items())}
 
-    def close(self) -> None:
-        """Unload every model."""
-        for model in self.models.values():
-            model.close()
+    def labels(self, name: str) -> dict[str, int]:
+        """The labels of a model: {"stable": 7}."""
+        return dict(self._configured.labels.get(name, {}))
+
+    def reload(
+        self, request: model_management_pb2.ReloadConfigRequest, timeout_ms: int
+    ) -> model_management_pb2.ReloadConfigResponse:
+        """Replace the whole list of models; what fails, or takes longer than its caller waits, changes nothing."""
+        if request.config.WhichOneof("config") != LIST:
+            message = (
+                "ServerModelConfig type not supported by HandleReloadConfigRequest."
+                " Only ModelConfigList is currently supported"
+            )
+            raise ServingError(Status.INVALID_ARGUMENT, message)
+        deadline = time.monotonic() + timeout_ms / 1000
+        try:
+            self._configured.reload(request.config, lambda: timeout_ms != NO_TIMEOUT and time.monotonic() > deadline)
+        except ServingError as error:
+            log(f"the reload of the configuration failed: {error}")
+            raise
+        response = model_management_pb2.ReloadConfigResponse()
+        response.status.SetInParent()  # it is there, and says OK
+        return response
+
+
+def _status_of_model(versions: Iterable[VersionState]) -> get_model_status_pb2.GetModelStatusResponse:
+    return get_model_status_pb2.GetModelStatusResponse(model_version_status=map(_status_of_version, versions))
 
 
 def _status_of_version(version: VersionState) -> get_model_status_pb2.ModelVersionStatus:
@@ -94,45 +129,3 @@ def _status_of_version(version: VersionState) -> get_model_status_pb2.ModelVersi
         status.status.error_code = int(version.error.status)
         status.status.error_message = version.error.message
     return status
-
-
-class BasePathPoller:
-    """Looks for a model's versions under its base path, again and again."""
-
-    def __init__(self, model: ModelVersions[SavedModel], base_path: str, policy: Policy, interval_s: float) -> None:
-        self._model = model
-        self._base_path = base_path
-        self._policy = policy
-        self._interval_s = interval_s
-        self._stop = threading.Event()
-        self._said = ""
-        self._thread = threading.Thread(target=self._run, name=f"poller of {model.name}", daemon=True)
-
-    def start(self) -> None:
-        """Look now, and then (an interval of 0: never again) in a thread."""
-        self.poll()
-        if self._interval_s > 0:
-            self._thread.start()
-
-    def poll(self) -> None:
-        """Look once. A base path that is gone, which may be for a moment, unloads nothing."""
-        try:
-            versions = find_versions(self._base_path)
-        except ServingError as error:
-            self._say(error.message)
-            return
-        self._say("" if versions else f"No versions of model {self._model.name} found under {self._base_path}")
-        self._model.want(self._policy(versions))
-
-    def stop(self) -> None:
-        """Look no more."""
-        self._stop.set()
-
-    def _run(self) -> None:
-        while not self._stop.wait(self._interval_s):
-            self.poll()
-
-    def _say(self, message: str) -> None:
-        if message and message != self._said:
-            log(message)
-        self._said = message

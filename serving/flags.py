@@ -18,12 +18,20 @@ THREADS = 4 * (os.cpu_count() or 1)
 
 @dataclasses.dataclass(frozen=True)
 class Flags:
-    """What the flags say; `--name=value` or `--name value`, a bare `--name` is true. 0 turns a port off."""
+    """What the flags say; `--name=value` or `--name value`, a bare `--name` is true. 0 turns a port off.
+
+    With `model_config_file`, `model_name` and `model_base_path` count for nothing.
+    """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
-    model_base_path: str
+    model_base_path: str = ""
     model_name: str = "default"
+    model_config_file: str = ""
+    model_config_file_poll_wait_seconds: Count = 0
+    allow_version_labels_for_unavailable_models: bool = False
+    force_allow_any_version_labels_for_unavailable_models: bool = False
+    list_models: bool = False
     port: Port = 8500
     grpc_socket_path: str = ""
     grpc_max_threads: AtLeastOne = THREADS
@@ -46,7 +54,6 @@ class Flags:
 
 # Flags of TensorFlow Serving that change nothing here: a command line that has them still works.
 WITHOUT_EFFECT = (
-    "allow_version_labels_for_unavailable_models",
     "batching_parameters_file",
     "enable_batching",
     "enable_grpc_healthcheck_service",
@@ -54,7 +61,6 @@ WITHOUT_EFFECT = (
     "enable_profiler",
     "flush_filesystem_caches",
     "grpc_channel_arguments",
-    "model_config_file_poll_wait_seconds",
     "monitoring_config_file",
     "num_load_threads",
     "num_tflite_interpreters_per_pool",
@@ -68,21 +74,20 @@ WITHOUT_EFFECT = (
     "xla_cpu_compilation_enabled",
 )
 # Without these the server would not be what was asked for, so they are refused, not ignored.
-NOT_SUPPORTED = ("model_config_file", "platform_config_file", "ssl_config_file", "use_alts_credentials")
+NOT_SUPPORTED = ("platform_config_file", "ssl_config_file", "use_alts_credentials")
 
 
 def parse(argv: list[str]) -> tuple[Flags, list[str]]:
     """["--port", "8500", "--model_base_path=/m"] -> the flags, and those that have no effect; else SystemExit(2)."""
-    usage = "fovea serve --model_base_path=DIR [--name=value ...]"
+    usage = "fovea serve (--model_base_path=DIR | --model_config_file=FILE) [--name=value ...]"
     parser = argparse.ArgumentParser(usage=usage, description=__doc__, allow_abbrev=False)
     hints = get_type_hints(Flags, include_extras=True)
     for field in dataclasses.fields(Flags):
-        required = field.default is dataclasses.MISSING
-        default: dict[str, Any] = {} if required else {"default": field.default, "help": f"default: {field.default}"}
+        default: dict[str, Any] = {"default": field.default, "help": f"default: {field.default!r}"}
         if hints[field.name] is bool:
             parser.add_argument(f"--{field.name}", type=_bool, nargs="?", const=True, **default)
         else:
-            parser.add_argument(f"--{field.name}", type=_reader(hints[field.name]), required=required, **default)
+            parser.add_argument(f"--{field.name}", type=_reader(hints[field.name]), **default)
     for name in (*WITHOUT_EFFECT, *NOT_SUPPORTED):
         parser.add_argument(f"--{name}", nargs="?", const="true", help=argparse.SUPPRESS)
     parser.add_argument("--version", action="version", version=_version())
@@ -92,6 +97,8 @@ def parse(argv: list[str]) -> tuple[Flags, list[str]]:
             parser.error(f"--{name} is not supported by this server; give --model_name and --model_base_path")
     ignored = [name for name in WITHOUT_EFFECT if values.pop(name) is not None]
     flags = Flags(**values)
+    if not (flags.model_base_path or flags.model_config_file):
+        parser.error("--model_base_path and --model_config_file are both empty: one of them says what to serve")
     if not (flags.port or flags.rest_api_port or flags.grpc_socket_path):
         parser.error("--port=0 and --rest_api_port=0: one of them must be a port, or --grpc_socket_path be set")
     if flags.port and flags.port == flags.rest_api_port:

@@ -8,7 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import grpc
-from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_management_pb2,
+    predict_pb2,
+)
 
 from serving.core import ServerCore
 from serving.errors import ServingError, Status, truncated
@@ -71,6 +76,7 @@ class GrpcServer:
                     lambda request, _: self._core.status(request),
                     get_model_status_pb2.GetModelStatusRequest,
                 ),
+                "HandleReloadConfigRequest": (self._core.reload, model_management_pb2.ReloadConfigRequest),
             },
         }
         return tuple(

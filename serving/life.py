@@ -48,6 +48,7 @@ class _Version(Generic[ServableT]):
     error: ServingError | None = None
     servable: ServableT | None = None
     handles: int = 0
+    tried: bool = False  # its first load has ended, well or not
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,15 +114,18 @@ class ModelVersions(Generic[ServableT]):
                 self._changed.notify_all()
 
     def wait_available(self, stop: Callable[[], bool]) -> bool:
-        """Block until a version serves (True) or `stop()` (False); the error of the version that broke instead."""
+        """Block until a version serves and each that is wanted was tried once (True) or `stop()` (False).
+
+        A version that does not load at once is not waited for if there is another; if none loads, its error is raised.
+        """
         with self._changed:
             while not stop():
-                states = self.states()
-                if any(version.state is State.AVAILABLE for version in states):
+                wanted = sorted((v for v in self._versions.values() if v.wanted), key=lambda v: -v.number)
+                if any(v.state is State.AVAILABLE for v in wanted) and all(v.tried for v in wanted):
                     return True
-                for version in states:
-                    if version.error is not None:
-                        raise version.error
+                errors = [v.error for v in wanted if v.state is State.END and v.error is not None]
+                if wanted and len(errors) == len(wanted):
+                    raise errors[0]
                 self._changed.wait(timeout=0.2)  # a signal handler cannot take this lock to wake us
         return False
 
@@ -162,6 +166,7 @@ class ModelVersions(Generic[ServableT]):
             except Exception as error:  # whatever it is, the worker lives on
                 failure = error if isinstance(error, ServingError) else _unknown(error)
                 log(f"model {self.name} version {version.number} failed to load: {failure}")
+                self._mark_tried(version)
             else:
                 log(f"model {self.name} version {version.number} loaded in {time.monotonic() - started:.1f} s")
                 self._set(version, State.AVAILABLE, servable=servable)
@@ -169,6 +174,11 @@ class ModelVersions(Generic[ServableT]):
             if attempt == self._retries.count or not self._wait_to_retry(version):
                 break
         self._set(version, State.END, error=failure)
+
+    def _mark_tried(self, version: _Version[ServableT]) -> None:
+        with self._changed:
+            version.tried = True
+            self._changed.notify_all()
 
     def _wait_to_retry(self, version: _Version[ServableT]) -> bool:
         with self._changed:
@@ -191,7 +201,7 @@ class ModelVersions(Generic[ServableT]):
         error: ServingError | None = None,
     ) -> None:
         with self._changed:
-            version.state, version.servable, version.error = state, servable, error
+            version.state, version.servable, version.error, version.tried = state, servable, error, True
             self._changed.notify_all()
 
 

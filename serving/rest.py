@@ -36,6 +36,7 @@ _FLAGS = re.IGNORECASE | re.ASCII
 API = re.compile(r"/v1/.*", _FLAGS | re.DOTALL)
 POST = re.compile(rf"/v1/models/(?P<name>[^/:]+){_CHOICE}:(?P<method>classify|regress|predict)", _FLAGS)
 GET = re.compile(rf"/v1/models(?:/(?P<name>[^/:]+))?{_CHOICE}(?:/(?P<part>metadata))?", _FLAGS)
+MODELS = "/v1/models"
 CORS_HEADERS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "POST, GET",
@@ -55,10 +56,11 @@ class Response:
 class RestApi:
     """Answers requests; a run takes at most `timeout_ms`."""
 
-    def __init__(self, core: ServerCore, timeout_ms: int, cors: bool) -> None:
+    def __init__(self, core: ServerCore, timeout_ms: int, cors: bool, list_models: bool = False) -> None:
         self._core = core
         self._timeout_ms = timeout_ms
         self._cors = cors
+        self._list_models = list_models
 
     def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Response:
         """`path` is the raw path with its query, `headers` have lower-case names."""
@@ -83,6 +85,8 @@ class RestApi:
             raise ServingError(Status.INVALID_ARGUMENT, f"Malformed request: {method} {path}")
         spec = _model_spec(match)
         if method == "GET":
+            if self._list_models and path.lower() == MODELS:
+                return self._list()
             if not spec.name:
                 raise ServingError(Status.INVALID_ARGUMENT, "Missing model name in request.")
             return self._metadata(spec) if match["part"] == "metadata" else self._status(spec)
@@ -119,6 +123,18 @@ class RestApi:
     def _status(self, spec: model_pb2.ModelSpec) -> str:
         request = get_model_status_pb2.GetModelStatusRequest(model_spec=spec)
         return json.dumps(_with_defaults(self._core.status(request)), indent=1, ensure_ascii=False) + "\n"
+
+    def _list(self) -> str:
+        """{"models": [{"name": "m", "version_labels": {"stable": "7"}, "model_version_status": [...]}]}."""
+        models = [
+            {
+                "name": name,
+                "version_labels": {label: str(number) for label, number in self._core.labels(name).items()},
+                **_with_defaults(status),
+            }
+            for name, status in self._core.statuses().items()
+        ]
+        return json.dumps({"models": models}, indent=1, ensure_ascii=False) + "\n"
 
     def _metadata(self, spec: model_pb2.ModelSpec) -> str:
         fields = [SIGNATURE_DEF]

@@ -1,8 +1,8 @@
 """The model server: TensorFlow Serving's APIs and flags where there is no container engine.
 
 `python -m serving.server --port 8500 --rest_api_port 8501 --model_name m --model_base_path /models/m` serves the
-highest version under `/models/m`. Exit 0: told to stop (SIGTERM, SIGINT); 1: the model does not load, or a port is
-taken; 2: wrong flags.
+highest version under `/models/m`; `--model_config_file` lists several models. Exit 0: told to stop (SIGTERM, SIGINT);
+1: a model does not load, the configuration is wrong, or a port is taken; 2: wrong flags.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING
 from serving.errors import ServingError
 from serving.flags import Flags, parse
 from serving.life import ModelVersions, Retries, log
-from serving.versions import latest
 
 if TYPE_CHECKING:
+    from serving.configured import ConfiguredModels
     from serving.core import ServerCore
+    from serving.model_config import Config
     from serving.saved_model import SavedModel
 
 DRAIN_TIMEOUT_S = 30  # how long requests in flight may take after SIGTERM
@@ -46,35 +47,53 @@ def serve(flags: Flags, ignored: list[str], stop: threading.Event) -> int:
     _silence_imports()
     import tensorflow as tf
 
-    from serving.core import BasePathPoller, ServerCore
+    from serving.core import ServerCore
+    from serving.pollers import ConfigFilePoller
 
     tf.get_logger().setLevel("ERROR")  # the loader of sessions is deprecated, and what TensorFlow Serving does
     for name in ignored:
         log(f"--{name} has no effect on this server")
     started = time.monotonic()
-    retries = Retries(flags.max_num_load_retries, flags.load_retry_interval_micros / 1e6)
-    model = ModelVersions(flags.model_name, _loader(flags), retries)
-    core = ServerCore([model])
-    poller = BasePathPoller(
-        model, os.path.abspath(flags.model_base_path), latest(), flags.file_system_poll_wait_seconds
-    )
-    poller.start()
+    models = _models(flags, stop)
+    wait_s = flags.model_config_file_poll_wait_seconds
     try:
-        if core.wait_available(stop.is_set):
-            return _listen_and_drain(flags, core, stop, started)
-        return 0
+        if not models.start(_first_config(flags)):
+            return 0
+        with ConfigFilePoller(flags.model_config_file, wait_s, models.reload):
+            return _listen_and_drain(flags, ServerCore(models), stop, started)
     except (ServingError, OSError) as error:
         log(f"failed to start: {error}")
         return 1
     finally:
-        poller.stop()
-        core.close()
+        models.close()
 
 
 def _silence_imports() -> None:
     """Before TensorFlow, whose libraries greet with what no one can act on; its errors are raised, not only logged."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.filterwarnings("ignore", category=FutureWarning, module="google")
+
+
+def _models(flags: Flags, stop: threading.Event) -> ConfiguredModels:
+    from serving.configured import ConfiguredModels, LabelRule
+
+    load = _loader(flags)
+    retries = Retries(flags.max_num_load_retries, flags.load_retry_interval_micros / 1e6)
+    rule = LabelRule(
+        new=flags.allow_version_labels_for_unavailable_models,
+        any=flags.force_allow_any_version_labels_for_unavailable_models,
+    )
+    return ConfiguredModels(
+        lambda name: ModelVersions(name, load, retries), flags.file_system_poll_wait_seconds, rule, stop.is_set
+    )
+
+
+def _first_config(flags: Flags) -> Config:
+    from serving.model_config import parse, read_text, single_model
+
+    if not flags.model_config_file:
+        return single_model(flags.model_name, flags.model_base_path)
+    return parse(read_text(flags.model_config_file), flags.model_config_file)
 
 
 def _loader(flags: Flags) -> Callable[[str], SavedModel]:
@@ -106,7 +125,8 @@ def _listen_and_drain(flags: Flags, core: ServerCore, stop: threading.Event, sta
     addresses = [f"0.0.0.0:{flags.port}"] if flags.port else []
     addresses += [f"unix:{flags.grpc_socket_path}"] if flags.grpc_socket_path else []
     grpc_server = GrpcServer(core, flags.grpc_max_threads, flags.enable_serialization_as_tensor_content)
-    api = RestApi(core, flags.rest_api_timeout_in_ms, flags.rest_api_enable_cors_support)
+    cors = flags.rest_api_enable_cors_support
+    api = RestApi(core, flags.rest_api_timeout_in_ms, cors, flags.list_models)
     rest_server = RestServer(api, flags.rest_api_num_threads, DRAIN_TIMEOUT_S)
     try:
         grpc_server.start(addresses)

@@ -69,6 +69,17 @@ def latest(count: int = 1) -> Policy:
     return lambda versions: {number: versions[number] for number in sorted(versions)[-max(count, 1) :]}
 
 
+def every() -> Policy:
+    """The policy that wants all versions."""
+    return dict
+
+
+def specific(numbers: Iterable[int]) -> Policy:
+    """The policy that wants these versions, of which some may still be to come."""
+    wanted = frozenset(numbers)
+    return lambda versions: {number: path for number, path in versions.items() if number in wanted}
+
+
 def next_action(versions: Iterable[Candidate]) -> tuple[Action, int] | None:
     """What keeps a model available: the new version loads first, then the old one goes.
 

@@ -17,7 +17,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
     base_path = folder / "models"
     base_path.mkdir()
-    with running(base_path, folder / "log") as started:  # it starts while the model is made
+    threads = "--tensorflow_inter_op_parallelism=7"  # a request that waits keeps one, and a machine may have one core
+    with running(base_path, folder / "log", threads) as started:  # it starts while the model is made
         export_tiny_model(folder / "export", version=1)
         os.rename(folder / "export", base_path / "1")
         started.wait_ready()

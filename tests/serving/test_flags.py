@@ -29,10 +29,16 @@ def test_flags_without_effect_are_accepted() -> None:
     assert ignored == ["enable_batching", "num_load_threads"]
 
 
+def test_a_configuration_file_takes_the_place_of_the_base_path() -> None:
+    flags, ignored = parse(["--model_config_file=/c", "--model_config_file_poll_wait_seconds=7", "--list_models"])
+    assert flags == Flags(model_config_file="/c", model_config_file_poll_wait_seconds=7, list_models=True)
+    assert ignored == []
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "--model_base_path"),
+        ([], "--model_base_path and --model_config_file are both empty"),
         (["--model_base_path=/m", "--prt=1"], "unrecognized arguments: --prt=1"),
         (["--model_base_path=/m", "--port=x"], "argument --port: invalid integer value: 'x'"),
         (["--model_base_path=/m", "--port=65536"], "argument --port: 65536 is more than 65535"),
@@ -40,7 +46,7 @@ def test_flags_without_effect_are_accepted() -> None:
         (["--model_base_path=/m", "--enable_model_warmup=yes"], "'yes' is neither true nor false"),
         (["--model_base_path=/m", "--port=0"], "--port=0 and --rest_api_port=0: one of them must be a port"),
         (["--model_base_path=/m", "--rest_api_port=8500"], "--port and --rest_api_port are both 8500"),
-        (["--model_base_path=/m", "--model_config_file=/c"], "--model_config_file is not supported"),
+        (["--model_base_path=/m", "--platform_config_file=/c"], "--platform_config_file is not supported"),
     ],
 )
 def test_wrong_flags(argv: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

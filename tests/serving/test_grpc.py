@@ -14,7 +14,6 @@ from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
-    model_management_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
@@ -177,10 +176,7 @@ def test_the_deadline_ends_a_call(stub: Any, tmp_path: Path) -> None:
 
 
 def test_the_rest_is_unimplemented(channel: grpc.Channel) -> None:
-    models = model_service_pb2_grpc.ModelServiceStub(channel)
     session_run = channel.unary_unary("/tensorflow.serving.SessionService/SessionRun")
-    reload = model_management_pb2.ReloadConfigRequest()
-    assert refusal(models.HandleReloadConfigRequest, reload)[0] == "UNIMPLEMENTED"
     assert refusal(session_run, b"")[0] == "UNIMPLEMENTED"
 
 
