@@ -22,7 +22,7 @@ from tensorflow.core.protobuf import meta_graph_pb2
 
 from serving.batching_parameters import Parameters
 from serving.errors import ServingError, Status
-from serving.saved_model import NO_TIMEOUT, SavedModel, serving_error
+from serving.saved_model import NO_TIMEOUT, Servable, serving_error
 
 Arrays = list[np.ndarray[Any, Any]]
 Feeds = Mapping[str, np.ndarray[Any, Any]]
@@ -63,8 +63,9 @@ class _Batch:
 class BatchedModel:
     """A SavedModel whose runs are batched; to be used in its place."""
 
-    def __init__(self, model: SavedModel, parameters: Parameters) -> None:
+    def __init__(self, model: Servable, parameters: Parameters) -> None:
         self._model, self._parameters = model, parameters
+        self.check_method_names = model.check_method_names
         self._changed = threading.Condition()
         self._batches: collections.deque[_Batch] = collections.deque()  # the oldest first
         self._closed = False

@@ -9,9 +9,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from google.protobuf import text_format
-
-from serving import wire
+from serving import text_config, wire
+from serving.errors import ServingError, Status
 
 # BatchingParameters of session_bundle_config.proto, which tensorflow-serving-api does not ship.
 _CLASS = wire.message_classes(
@@ -33,6 +32,9 @@ _CLASS = wire.message_classes(
         ],
     },
 )["BatchingParameters"]
+
+
+FILE = "batching_params.pbtxt"  # of a version's own parameters, in its folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,16 +85,16 @@ class Parameters:
         return min((size for size in self.allowed_batch_sizes if size >= rows), default=rows)
 
 
-def read(text: str) -> Parameters:
-    """Of a text protobuf; ValueError for what is none, or says what cannot be."""
-    try:
-        message = text_format.Parse(text, _CLASS())
-    except text_format.ParseError as error:
-        raise ValueError(f"no BatchingParameters: {error}") from error
+def read(text: str, origin: str) -> Parameters:
+    """Of a text protobuf; the ServingError, INVALID_ARGUMENT, names the file, and the line or the parameter."""
+    message = text_config.parse(_CLASS, text, origin)
     given: dict[str, Any] = {}
     for field, value in message.ListFields():
         if field.name == "allowed_batch_sizes":
             given[field.name] = tuple(value)
         elif field.name != "thread_pool_name":
             given[field.name] = getattr(value, "value", value)
-    return Parameters(**given)
+    try:
+        return Parameters(**given)
+    except ValueError as error:
+        raise ServingError(Status.INVALID_ARGUMENT, f"{origin}: {error}") from error

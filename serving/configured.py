@@ -12,10 +12,10 @@ from serving.errors import ServingError, Status
 from serving.life import ModelVersions, log
 from serving.model_config import Config, check, check_platforms, models_of, policy_of
 from serving.pollers import BasePathPoller
-from serving.saved_model import SavedModel
+from serving.saved_model import Servable
 from serving.versions import State, VersionState
 
-Versions = ModelVersions[SavedModel]
+Versions = ModelVersions[Servable]
 Labels = Mapping[str, Mapping[str, int]]  # {"m": {"stable": 7}}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 import random
 import time
 from collections.abc import Mapping
@@ -14,6 +15,21 @@ BYTES_SUFFIX = "_bytes"  # an output whose name ends so holds bytes, not text: T
 
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 2.0  # between two tries
+
+
+@dataclasses.dataclass(frozen=True)
+class Tls:
+    """What secures a connection: PEM, as bytes.
+
+    Attributes:
+        authorities: that sign the server's certificate; None: those that this machine trusts.
+        key: of the client, for servers that ask who calls.
+        certificate: of the client.
+    """
+
+    authorities: bytes | None = None
+    key: bytes | None = None
+    certificate: bytes | None = None
 
 
 class Client(abc.ABC):

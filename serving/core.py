@@ -17,8 +17,9 @@ from serving.configured import ConfiguredModels
 from serving.errors import ServingError, Status
 from serving.life import Handle, ModelVersions, log
 from serving.model_config import LIST
-from serving.saved_model import NO_TIMEOUT, SavedModel
-from serving.versions import VersionState
+from serving.monitoring import note
+from serving.saved_model import NO_TIMEOUT, Servable
+from serving.versions import State, VersionState
 
 SIGNATURE_DEF = "signature_def"
 
@@ -30,12 +31,12 @@ class ServerCore:
         self._configured = configured
 
     @property
-    def models(self) -> Mapping[str, ModelVersions[SavedModel]]:
+    def models(self) -> Mapping[str, ModelVersions[Servable]]:
         """The models by name, as they are now."""
         return self._configured.by_name
 
     @contextlib.contextmanager
-    def handle(self, spec: model_pb2.ModelSpec) -> Iterator[Handle[SavedModel]]:
+    def handle(self, spec: model_pb2.ModelSpec) -> Iterator[Handle[Servable]]:
         """Hold the version that {name: "m", version: 7} names."""
         if not spec.name:
             raise ServingError(Status.INVALID_ARGUMENT, "ModelSpec has no name specified.")
@@ -48,7 +49,16 @@ class ServerCore:
             request = f"Latest({spec.name})" if number is None else f"Specific({spec.name}, {number})"
             raise ServingError(Status.NOT_FOUND, f"Servable not found for request: {request}")
         with model.handle(number) as handle:
+            note(model=spec.name, version=str(handle.version))  # of what there is alone: names are the clients' choice
             yield handle
+
+    def unavailable(self) -> list[str]:
+        """The models of which no version serves."""
+        return [
+            name
+            for name, model in self.models.items()
+            if not any(version.state is State.AVAILABLE for version in model.states())
+        ]
 
     def status(
         self, request: get_model_status_pb2.GetModelStatusRequest

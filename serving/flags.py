@@ -34,6 +34,9 @@ class Flags:
     list_models: bool = False
     port: Port = 8500
     grpc_socket_path: str = ""
+    grpc_channel_arguments: str = ""
+    ssl_config_file: str = ""
+    enable_grpc_healthcheck_service: bool = False
     grpc_max_threads: AtLeastOne = THREADS
     rest_api_port: Port = 0
     rest_api_num_threads: AtLeastOne = THREADS
@@ -42,6 +45,10 @@ class Flags:
     file_system_poll_wait_seconds: Count = 1
     max_num_load_retries: Count = 5
     load_retry_interval_micros: Count = 60_000_000
+    monitoring_config_file: str = ""
+    enable_batching: bool = False
+    batching_parameters_file: str = ""
+    enable_per_model_batching_parameters: bool = False
     enable_model_warmup: bool = True
     num_request_iterations_for_warmup: AtLeastOne = 1
     saved_model_tags: str = "serve"
@@ -54,14 +61,8 @@ class Flags:
 
 # Flags of TensorFlow Serving that change nothing here: a command line that has them still works.
 WITHOUT_EFFECT = (
-    "batching_parameters_file",
-    "enable_batching",
-    "enable_grpc_healthcheck_service",
-    "enable_per_model_batching_parameters",
     "enable_profiler",
     "flush_filesystem_caches",
-    "grpc_channel_arguments",
-    "monitoring_config_file",
     "num_load_threads",
     "num_tflite_interpreters_per_pool",
     "num_tflite_pools",
@@ -74,7 +75,7 @@ WITHOUT_EFFECT = (
     "xla_cpu_compilation_enabled",
 )
 # Without these the server would not be what was asked for, so they are refused, not ignored.
-NOT_SUPPORTED = ("platform_config_file", "ssl_config_file", "use_alts_credentials")
+NOT_SUPPORTED = ("platform_config_file", "use_alts_credentials")
 
 
 def parse(argv: list[str]) -> tuple[Flags, list[str]]:
@@ -99,6 +100,8 @@ def parse(argv: list[str]) -> tuple[Flags, list[str]]:
     flags = Flags(**values)
     if not (flags.model_base_path or flags.model_config_file):
         parser.error("--model_base_path and --model_config_file are both empty: one of them says what to serve")
+    if flags.batching_parameters_file and not flags.enable_batching:
+        parser.error("--batching_parameters_file supplied without --enable_batching")
     if not (flags.port or flags.rest_api_port or flags.grpc_socket_path):
         parser.error("--port=0 and --rest_api_port=0: one of them must be a port, or --grpc_socket_path be set")
     if flags.port and flags.port == flags.rest_api_port:

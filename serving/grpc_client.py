@@ -9,7 +9,7 @@ import grpc
 import numpy as np
 
 from serving import wire
-from serving.connection import BYTES_SUFFIX, Client
+from serving.connection import BYTES_SUFFIX, Client, Tls
 from serving.errors import ServingError, Status
 from serving.tensors import object_array, read_tensor, write_tensor
 
@@ -20,7 +20,9 @@ PREDICT = "/tensorflow.serving.PredictionService/Predict"
 class GrpcClient(Client):
     """A client of `host:port`, or of `unix:path`; threads may share it."""
 
-    def __init__(self, address: str, model: str, version: int | None, timeout_s: float, retry: bool) -> None:
+    def __init__(
+        self, address: str, model: str, version: int | None, timeout_s: float, retry: bool, tls: Tls | None
+    ) -> None:
         super().__init__(timeout_s, retry)
         self._model = model
         self._version = version
@@ -33,7 +35,11 @@ class GrpcClient(Client):
             ),  # gRPC's own waits up to two minutes for a server that went away
             ("grpc.max_reconnect_backoff_ms", 1000),
         ]
-        self._channel = grpc.insecure_channel(address, options=options)
+        if tls is None:
+            self._channel = grpc.insecure_channel(address, options=options)
+        else:
+            credentials = grpc.ssl_channel_credentials(tls.authorities, tls.key, tls.certificate)
+            self._channel = grpc.secure_channel(address, credentials, options=options)
         self._call = self._channel.unary_unary(
             PREDICT,
             request_serializer=wire.PredictRequest.SerializeToString,

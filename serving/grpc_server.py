@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import dataclasses
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -18,10 +19,13 @@ from tensorflow_serving.apis import (
 from serving.core import ServerCore
 from serving.errors import ServingError, Status, truncated
 from serving.grpc_inference import inference_methods
+from serving.health import Health
+from serving.monitoring import Monitor
 from serving.predict import predict
 from serving.saved_model import NO_TIMEOUT
 from serving.signatures import SERVING_DEFAULT
 from serving.tensors import read_tensor, write_tensor
+from serving.text_config import Tls
 
 MAX_MESSAGE_BYTES = 2**31 - 1
 MAX_DEADLINE_S = 365 * 24 * 3600
@@ -30,20 +34,39 @@ CODES = {code.value[0]: code for code in grpc.StatusCode}
 Method = Callable[[Any, int], Any]  # (request, timeout_ms) -> response
 
 
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What flags say of the gRPC side."""
+
+    threads: int
+    as_content: bool  # outputs go into `tensor_content`
+    health: bool = False  # register grpc.health.v1
+    tls: Tls | None = None
+    channel_arguments: tuple[tuple[str, int | str], ...] = ()
+
+
+def channel_arguments(text: str) -> tuple[tuple[str, int | str], ...]:
+    """gRPC's own options: "grpc.keepalive_time_ms=5000,grpc.lb_policy_name=rr"."""
+    pairs = [part.partition("=") for part in text.split(",") if part]
+    return tuple((name, int(value) if value.lstrip("-").isdigit() else value) for name, _, value in pairs)
+
+
 class GrpcServer:
     """Listens from `start` on; `address` is `host:port` or `unix:path`."""
 
-    def __init__(self, core: ServerCore, threads: int, as_content: bool) -> None:
-        self._core = core
-        self._as_content = as_content
+    def __init__(self, core: ServerCore, settings: Settings, monitor: Monitor) -> None:
+        self._core, self._settings, self._monitor = core, settings, monitor
         options = [
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
             ("grpc.so_reuseport", 0),  # a port that is taken is an error
+            *settings.channel_arguments,
         ]
-        pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="grpc")
+        pool = concurrent.futures.ThreadPoolExecutor(settings.threads, thread_name_prefix="grpc")
         self._server = grpc.server(pool, options=options)
-        self._server.add_generic_rpc_handlers(self._handlers())
+        self._health = Health()
+        health = (self._health.handler(),) if settings.health else ()
+        self._server.add_generic_rpc_handlers((*self._handlers(), *health))
 
     def start(self, addresses: list[str]) -> None:
         """Open the ports; OSError names the one that cannot be opened."""
@@ -52,13 +75,20 @@ class GrpcServer:
         self._server.start()
 
     def _open(self, address: str) -> None:
+        tls = self._settings.tls
         try:
-            self._server.add_insecure_port(address)
+            if tls is None:
+                self._server.add_insecure_port(address)
+            else:
+                pairs = [(tls.key, tls.certificate)]
+                credentials = grpc.ssl_server_credentials(pairs, tls.authorities, tls.verify_clients)
+                self._server.add_secure_port(address, credentials)
         except RuntimeError as error:
             raise OSError(f"gRPC cannot listen on {address}: is it taken?") from error
 
     def stop(self, grace_s: float) -> None:
         """Refuse new calls and let those in flight finish."""
+        self._health.stop()
         self._server.stop(grace_s).wait()
 
     def _handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
@@ -81,9 +111,28 @@ class GrpcServer:
         }
         return tuple(
             grpc.method_handlers_generic_handler(
-                service, {name: _handler(method, request) for name, (method, request) in methods.items()}
+                service, {name: self._handler(name, method, request) for name, (method, request) in methods.items()}
             )
             for service, methods in services.items()
+        )
+
+    def _handler(self, name: str, method: Method, request_class: Any) -> grpc.RpcMethodHandler:
+        def call(request: Any, context: grpc.ServicerContext) -> Any:
+            with self._monitor.request(name, "GRPC") as seen:
+                try:
+                    return method(request, _timeout_ms(context.time_remaining()))
+                except ServingError as error:
+                    seen.status = error.status.name
+                    context.abort(CODES[int(error.status)], truncated(error.message))
+                except Exception as error:  # a fault of the server: the caller hears of it, the log has the place
+                    traceback.print_exc()
+                    seen.status = Status.INTERNAL.name
+                    context.abort(grpc.StatusCode.INTERNAL, truncated(f"{type(error).__name__}: {error}"))
+
+        return grpc.unary_unary_rpc_method_handler(
+            call,
+            request_deserializer=request_class.FromString,
+            response_serializer=lambda message: message.SerializeToString(),
         )
 
     def _predict(self, request: predict_pb2.PredictRequest, timeout_ms: int) -> predict_pb2.PredictResponse:
@@ -104,25 +153,8 @@ class GrpcServer:
         response.model_spec.signature_name = spec.signature_name or SERVING_DEFAULT
         response.model_spec.version.value = handle.version
         for name, array in outputs.items():
-            write_tensor(array, response.outputs[name], self._as_content)
+            write_tensor(array, response.outputs[name], self._settings.as_content)
         return response
-
-
-def _handler(method: Method, request_class: Any) -> grpc.RpcMethodHandler:
-    def call(request: Any, context: grpc.ServicerContext) -> Any:
-        try:
-            return method(request, _timeout_ms(context.time_remaining()))
-        except ServingError as error:
-            context.abort(CODES[int(error.status)], truncated(error.message))
-        except Exception as error:  # a fault of the server: the caller hears of it, the log has the place
-            traceback.print_exc()
-            context.abort(grpc.StatusCode.INTERNAL, truncated(f"{type(error).__name__}: {error}"))
-
-    return grpc.unary_unary_rpc_method_handler(
-        call,
-        request_deserializer=request_class.FromString,
-        response_serializer=lambda message: message.SerializeToString(),
-    )
 
 
 def _timeout_ms(remaining_s: float | None) -> int:

@@ -17,8 +17,9 @@ from tensorflow_serving.apis import input_pb2
 
 from serving.errors import ServingError, Status
 from serving.examples import serialized_examples
+from serving.monitoring import note
 from serving.request_json import Array
-from serving.saved_model import NO_TIMEOUT, SavedModel
+from serving.saved_model import NO_TIMEOUT, Servable
 from serving.signatures import SERVING_DEFAULT
 from serving.tensors import BY_NUMPY
 
@@ -70,7 +71,7 @@ class Method(Generic[Result]):
 
 
 def infer(
-    model: SavedModel,
+    model: Servable,
     method: Method[Result],
     signature_name: str,
     request_input: input_pb2.Input,
@@ -81,13 +82,14 @@ def infer(
     signature = model.signatures.get(name)
     if signature is None:
         raise _invalid(f"No signature was found with the name: {name}")
+    note(signature=name)
     task = method.task(signature, model.check_method_names)
     tensors, examples = run(model, [task], request_input, timeout_ms)
     return method.result(task, tensors, examples)
 
 
 def run(
-    model: SavedModel, tasks: Iterable[Task], request_input: input_pb2.Input, timeout_ms: int
+    model: Servable, tasks: Iterable[Task], request_input: input_pb2.Input, timeout_ms: int
 ) -> tuple[dict[str, Array], int]:
     """One run for all tasks: the fetched tensors by their names in the graph, and the number of examples."""
     tasks = list(tasks)

@@ -12,14 +12,14 @@ from tensorflow_serving.apis import inference_pb2, input_pb2
 
 from serving.errors import ServingError, Status
 from serving.inference import CLASSIFY, REGRESS, Method, Task, run
-from serving.saved_model import NO_TIMEOUT, SavedModel
+from serving.saved_model import NO_TIMEOUT, Servable
 from serving.signatures import SERVING_DEFAULT
 
 METHODS: dict[str, Method[Any]] = {method.name: method for method in (CLASSIFY, REGRESS)}
 
 
 def multi_infer(
-    model: SavedModel,
+    model: Servable,
     tasks: Sequence[inference_pb2.InferenceTask],
     request_input: input_pb2.Input,
     timeout_ms: int = NO_TIMEOUT,
@@ -41,7 +41,7 @@ def multi_infer(
     return [method.result(task, tensors, examples) for method, task in prepared]
 
 
-def _prepared(model: SavedModel, signature_name: str, method_name: str) -> tuple[Method[Any], Task]:
+def _prepared(model: Servable, signature_name: str, method_name: str) -> tuple[Method[Any], Task]:
     signature = model.signatures.get(signature_name)
     if signature is None:
         raise _invalid(f"Requested signature not found in model graph: {signature_name}")

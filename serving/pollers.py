@@ -8,7 +8,7 @@ from collections.abc import Callable
 from serving.errors import ServingError
 from serving.life import ModelVersions, log
 from serving.model_config import Config, parse, read_text
-from serving.saved_model import SavedModel
+from serving.saved_model import Servable
 from serving.versions import Policy, find_versions
 
 
@@ -27,7 +27,7 @@ class _Said:
 class BasePathPoller:
     """Looks for a model's versions under its base path."""
 
-    def __init__(self, model: ModelVersions[SavedModel], base_path: str, policy: Policy, interval_s: float) -> None:
+    def __init__(self, model: ModelVersions[Servable], base_path: str, policy: Policy, interval_s: float) -> None:
         self._model = model
         self._base_path = base_path
         self._policy = policy

@@ -12,7 +12,8 @@ import numpy as np
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from serving.errors import ServingError, Status
-from serving.saved_model import NO_TIMEOUT, SavedModel
+from serving.monitoring import note
+from serving.saved_model import NO_TIMEOUT, Servable
 from serving.signatures import SERVING_DEFAULT
 from serving.tensors import read_tensor
 
@@ -23,7 +24,7 @@ METHOD_NAMES = tuple(f"tensorflow/serving/{name}" for name in ("predict", "class
 
 
 def predict(
-    model: SavedModel,
+    model: Servable,
     signature_name: str,
     inputs: Mapping[str, Tensor],
     read: Callable[[Tensor], Array],
@@ -32,13 +33,14 @@ def predict(
 ) -> dict[str, Array]:
     """Run a signature; `read` makes an array of an input, or raises ValueError."""
     signature = _signature(model, signature_name)
+    note(signature=signature_name or SERVING_DEFAULT)
     _check_number_of_inputs(signature, inputs)
     feeds = _feeds(signature, inputs, read)
     fetches = _fetches(signature, output_filter)
     return dict(zip(fetches, model.run(feeds, list(fetches.values()), timeout_ms), strict=True))
 
 
-def _signature(model: SavedModel, name: str) -> meta_graph_pb2.SignatureDef:
+def _signature(model: Servable, name: str) -> meta_graph_pb2.SignatureDef:
     signature = model.signatures.get(name or SERVING_DEFAULT)
     if signature is None:
         message = f'Serving signature key "{name or SERVING_DEFAULT}" not found.'

@@ -24,6 +24,7 @@ from serving.core import SIGNATURE_DEF, ServerCore
 from serving.errors import ServingError, Status, http_status
 from serving.examples_json import read_examples
 from serving.inference import CLASSIFY, REGRESS, Method, Result, infer
+from serving.monitoring import Monitor
 from serving.predict import predict
 from serving.results_json import write_classifications, write_regressions
 from serving.signatures import SERVING_DEFAULT
@@ -37,11 +38,22 @@ API = re.compile(r"/v1/.*", _FLAGS | re.DOTALL)
 POST = re.compile(rf"/v1/models/(?P<name>[^/:]+){_CHOICE}:(?P<method>classify|regress|predict)", _FLAGS)
 GET = re.compile(rf"/v1/models(?:/(?P<name>[^/:]+))?{_CHOICE}(?:/(?P<part>metadata))?", _FLAGS)
 MODELS = "/v1/models"
+LIVE, READY = "/livez", "/readyz"
 CORS_HEADERS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "POST, GET",
     "Access-Control-Allow-Headers": "Content-Type",
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What flags say of the REST side."""
+
+    timeout_ms: int  # of a run
+    cors: bool = False
+    list_models: bool = False  # GET /v1/models
+    metrics_path: str = ""  # where Prometheus finds the counts; "": nowhere
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,17 +66,17 @@ class Response:
 
 
 class RestApi:
-    """Answers requests; a run takes at most `timeout_ms`."""
+    """Answers requests."""
 
-    def __init__(self, core: ServerCore, timeout_ms: int, cors: bool, list_models: bool = False) -> None:
-        self._core = core
-        self._timeout_ms = timeout_ms
-        self._cors = cors
-        self._list_models = list_models
+    def __init__(self, core: ServerCore, settings: Settings, monitor: Monitor) -> None:
+        self._core, self._settings, self._monitor = core, settings, monitor
 
     def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Response:
         """`path` is the raw path with its query, `headers` have lower-case names."""
-        cors = CORS_HEADERS if self._cors or method == "OPTIONS" else {}
+        plain = self._plain(path) if method == "GET" else None
+        if plain is not None:
+            return plain
+        cors = CORS_HEADERS if self._settings.cors or method == "OPTIONS" else {}
         try:
             if not API.fullmatch(path):
                 raise ServingError(Status.NOT_FOUND, f"No such path: {path}")
@@ -78,6 +90,17 @@ class RestApi:
         content = text.encode("utf-8", "surrogateescape")
         return Response(http_status(status), content, {"Content-Type": "application/json", **cors})
 
+    def _plain(self, path: str) -> Response | None:
+        """What orchestrators and Prometheus ask for, beside the API; None where it is something else."""
+        if path == LIVE:
+            return _text(200, "ok\n")
+        if path == READY:
+            missing = self._core.unavailable()
+            return _text(503, f"no version of {', '.join(missing)} serves\n") if missing else _text(200, "ok\n")
+        if self._settings.metrics_path and path == self._settings.metrics_path:
+            return _text(200, self._monitor.text())
+        return None
+
     def _route(self, method: str, path: str, body: bytes) -> str:
         pattern = {"POST": POST, "GET": GET}.get(method)
         match = pattern.fullmatch(path) if pattern else None
@@ -85,18 +108,24 @@ class RestApi:
             raise ServingError(Status.INVALID_ARGUMENT, f"Malformed request: {method} {path}")
         spec = _model_spec(match)
         if method == "GET":
-            if self._list_models and path.lower() == MODELS:
+            if self._settings.list_models and path.lower() == MODELS:
                 return self._list()
             if not spec.name:
                 raise ServingError(Status.INVALID_ARGUMENT, "Missing model name in request.")
             return self._metadata(spec) if match["part"] == "metadata" else self._status(spec)
-        if match["method"] == "predict":
-            return self._predict(spec, body)
-        if match["method"] == "classify":
-            return self._infer(spec, body, CLASSIFY, write_classifications)
-        if match["method"] == "regress":
-            return self._infer(spec, body, REGRESS, write_regressions)
-        raise ServingError(Status.INVALID_ARGUMENT, f"Malformed request: {method} {path}")
+        return self._run(match["method"].lower(), spec, body)
+
+    def _run(self, method: str, spec: model_pb2.ModelSpec, body: bytes) -> str:
+        with self._monitor.request(method, "REST") as seen:
+            try:
+                if method == "classify":
+                    return self._infer(spec, body, CLASSIFY, write_classifications)
+                if method == "regress":
+                    return self._infer(spec, body, REGRESS, write_regressions)
+                return self._predict(spec, body)
+            except Exception as error:
+                seen.status = error.status.name if isinstance(error, ServingError) else Status.INTERNAL.name
+                raise
 
     def _predict(self, spec: model_pb2.ModelSpec, body: bytes) -> str:
         document = request_json.parse(body)
@@ -108,7 +137,7 @@ class RestApi:
                 raise ServingError(Status.INVALID_ARGUMENT, message)
             dtypes = {alias: info.dtype for alias, info in sorted(signature.inputs.items())}
             inputs, form = request_json.read_inputs(document, dtypes)
-            outputs = predict(handle.servable, name, inputs, lambda array: array, timeout_ms=self._timeout_ms)
+            outputs = predict(handle.servable, name, inputs, lambda array: array, timeout_ms=self._settings.timeout_ms)
         return response_json.write_outputs(outputs, form)
 
     def _infer(
@@ -117,7 +146,7 @@ class RestApi:
         document = request_json.parse(body)
         examples = read_examples(document)
         with self._core.handle(spec) as handle:
-            result = infer(handle.servable, method, document.signature_name, examples, self._timeout_ms)
+            result = infer(handle.servable, method, document.signature_name, examples, self._settings.timeout_ms)
         return write(result)
 
     def _status(self, spec: model_pb2.ModelSpec) -> str:
@@ -172,6 +201,10 @@ def _unzipped(headers: Mapping[str, str], body: bytes) -> bytes:
     except zlib.error:
         return b""
     return content if unzip.eof else b""
+
+
+def _text(status: int, text: str) -> Response:
+    return Response(status, text.encode(), {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
 
 def _error_json(message: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.connection import BYTES_SUFFIX, Client
+from serving.connection import BYTES_SUFFIX, Client, Tls
 from serving.errors import ServingError, Status, status_of_http
 
 STRING = "DT_STRING"
@@ -33,13 +33,16 @@ NUMPY_TYPES = {
 class RestClient(Client):
     """A client of `http://host:port`; it keeps a connection for each thread."""
 
-    def __init__(self, address: str, model: str, version: int | None, timeout_s: float, retry: bool) -> None:
+    def __init__(
+        self, address: str, model: str, version: int | None, timeout_s: float, retry: bool, tls: Tls | None
+    ) -> None:
         super().__init__(timeout_s, retry)
         self._url = urllib.parse.urlsplit(address)
         if not self._url.hostname:
             raise ValueError(f"{address} names no host; expected http://host:port")
         version_path = "" if version is None else f"/versions/{version}"
         self._path = f"{self._url.path.rstrip('/')}/v1/models/{urllib.parse.quote(model, safe='')}{version_path}"
+        self._tls = tls or Tls()
         self._local = threading.local()
         self._connections: list[http.client.HTTPConnection] = []
         self._outputs: dict[str, dict[str, str]] = {}  # signature -> output -> its type, such as DT_FLOAT
@@ -107,15 +110,23 @@ class RestClient(Client):
 
     def _connection(self) -> tuple[http.client.HTTPConnection, bool]:
         if not hasattr(self._local, "connection"):
-            kind = http.client.HTTPSConnection if self._url.scheme == "https" else http.client.HTTPConnection
-            assert self._url.hostname is not None
-            self._local.connection = kind(self._url.hostname, self._url.port)
+            self._local.connection = self._new_connection()
             self._connections.append(self._local.connection)
         connection: http.client.HTTPConnection = self._local.connection
         connection.timeout = self._local.timeout_s
         if connection.sock is not None:
             connection.sock.settimeout(self._local.timeout_s)
         return connection, connection.sock is None
+
+    def _new_connection(self) -> http.client.HTTPConnection:
+        assert self._url.hostname is not None
+        if self._url.scheme == "http":
+            return http.client.HTTPConnection(self._url.hostname, self._url.port)
+        import ssl
+
+        authorities = self._tls.authorities.decode() if self._tls.authorities else None
+        context = ssl.create_default_context(cadata=authorities)
+        return http.client.HTTPSConnection(self._url.hostname, self._url.port, context=context)
 
 
 def _exchange(connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:

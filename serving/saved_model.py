@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -33,6 +33,24 @@ def serving_error(error: Exception) -> ServingError:
     if isinstance(error, tf.errors.OpError):
         return ServingError(Status(error.error_code), str(error.message))
     return ServingError(Status.UNKNOWN, f"{type(error).__name__}: {error}")
+
+
+class Servable(Protocol):
+    """A model that answers requests: a `SavedModel`, or one whose runs are batched (`serving/batching.py`)."""
+
+    check_method_names: bool
+
+    @property
+    def signatures(self) -> Mapping[str, meta_graph_pb2.SignatureDef]:
+        """The signatures by name."""
+
+    def run(
+        self, feeds: Mapping[str, np.ndarray[Any, Any]], fetches: Sequence[str], timeout_ms: int = NO_TIMEOUT
+    ) -> list[np.ndarray[Any, Any]]:
+        """Tensors in, tensors out, by their names in the graph; ServingError where that fails."""
+
+    def close(self) -> None:
+        """Free it."""
 
 
 class SavedModel:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from serving.configured import ConfiguredModels
     from serving.core import ServerCore
     from serving.model_config import Config
-    from serving.saved_model import SavedModel
+    from serving.saved_model import SavedModel, Servable
 
 DRAIN_TIMEOUT_S = 30  # how long requests in flight may take after SIGTERM
 
@@ -54,8 +54,12 @@ def serve(flags: Flags, ignored: list[str], stop: threading.Event) -> int:
     for name in ignored:
         log(f"--{name} has no effect on this server")
     started = time.monotonic()
-    models = _models(flags, stop)
     wait_s = flags.model_config_file_poll_wait_seconds
+    try:
+        models = _models(flags, stop)
+    except ServingError as error:
+        log(f"failed to start: {error}")
+        return 1
     try:
         if not models.start(_first_config(flags)):
             return 0
@@ -96,14 +100,16 @@ def _first_config(flags: Flags) -> Config:
     return parse(read_text(flags.model_config_file), flags.model_config_file)
 
 
-def _loader(flags: Flags) -> Callable[[str], SavedModel]:
+def _loader(flags: Flags) -> Callable[[str], Servable]:
     from serving.saved_model import SavedModel, Threads, serving_error
     from serving.warmup import warm_up
 
     intra_op = flags.tensorflow_session_parallelism or flags.tensorflow_intra_op_parallelism
     inter_op = flags.tensorflow_session_parallelism or flags.tensorflow_inter_op_parallelism
 
-    def load(path: str) -> SavedModel:
+    batching = _batching(flags)
+
+    def load(path: str) -> Servable:
         tags = flags.saved_model_tags.split(",")
         model = SavedModel(path, tags, Threads(intra_op, inter_op), flags.enable_signature_method_name_check)
         try:
@@ -112,22 +118,53 @@ def _loader(flags: Flags) -> Callable[[str], SavedModel]:
         except Exception as error:
             model.close()
             raise serving_error(error) from error
-        return model
+        return batching(model, path)
 
     return load
 
 
+def _batching(flags: Flags) -> Callable[[SavedModel, str], Servable]:
+    """What makes a model, of the version at a path, one whose runs are batched, where flags ask for it."""
+    from serving import batching_parameters, text_config
+    from serving.batching import BatchedModel
+
+    if not flags.enable_batching:
+        return lambda model, path: model
+    file = flags.batching_parameters_file
+    common = batching_parameters.read(text_config.read_file(file), file) if file else batching_parameters.Parameters()
+
+    def batched(model: SavedModel, path: str) -> Servable:
+        own = os.path.join(path, batching_parameters.FILE)
+        if not (flags.enable_per_model_batching_parameters and os.path.exists(own)):
+            return BatchedModel(model, common)
+        return BatchedModel(model, batching_parameters.read(text_config.read_file(own), own))
+
+    return batched
+
+
 def _listen_and_drain(flags: Flags, core: ServerCore, stop: threading.Event, started: float) -> int:
-    from serving.grpc_server import GrpcServer
-    from serving.rest import RestApi
+    from serving import grpc_server as grpc_side
+    from serving import rest, text_config
+    from serving.monitoring import Monitor
     from serving.rest_server import RestServer
 
     addresses = [f"0.0.0.0:{flags.port}"] if flags.port else []
     addresses += [f"unix:{flags.grpc_socket_path}"] if flags.grpc_socket_path else []
-    grpc_server = GrpcServer(core, flags.grpc_max_threads, flags.enable_serialization_as_tensor_content)
-    cors = flags.rest_api_enable_cors_support
-    api = RestApi(core, flags.rest_api_timeout_in_ms, cors, flags.list_models)
-    rest_server = RestServer(api, flags.rest_api_num_threads, DRAIN_TIMEOUT_S)
+    monitor = Monitor()
+    ssl, monitoring = flags.ssl_config_file, flags.monitoring_config_file
+    settings = grpc_side.Settings(
+        flags.grpc_max_threads,
+        flags.enable_serialization_as_tensor_content,
+        flags.enable_grpc_healthcheck_service,
+        text_config.tls(text_config.read_file(ssl), ssl) if ssl else None,
+        grpc_side.channel_arguments(flags.grpc_channel_arguments),
+    )
+    grpc_server = grpc_side.GrpcServer(core, settings, monitor)
+    metrics_path = text_config.metrics_path(text_config.read_file(monitoring), monitoring) if monitoring else ""
+    rest_settings = rest.Settings(
+        flags.rest_api_timeout_in_ms, flags.rest_api_enable_cors_support, flags.list_models, metrics_path
+    )
+    rest_server = RestServer(rest.RestApi(core, rest_settings, monitor), flags.rest_api_num_threads, DRAIN_TIMEOUT_S)
     try:
         grpc_server.start(addresses)
         if flags.rest_api_port:

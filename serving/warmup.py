@@ -14,14 +14,14 @@ from serving.inference import CLASSIFY, REGRESS, infer
 from serving.life import log
 from serving.multi_inference import multi_infer
 from serving.predict import predict
-from serving.saved_model import SavedModel, serving_error
+from serving.saved_model import Servable, serving_error
 from serving.tensors import read_tensor
 
 REQUESTS = os.path.join("assets.extra", "tf_serving_warmup_requests")  # a TFRecord of PredictionLog
 MAX_RECORDS = 1000
 
 
-def warm_up(model: SavedModel, path: str, iterations: int = 1) -> None:
+def warm_up(model: Servable, path: str, iterations: int = 1) -> None:
     """Replay the requests of the version at `path`, if it has any; any failure fails the load."""
     requests_path = os.path.join(path, REQUESTS)
     if not os.path.exists(requests_path):
@@ -40,7 +40,7 @@ def warm_up(model: SavedModel, path: str, iterations: int = 1) -> None:
         raise serving_error(error) from error
 
 
-def _replay(model: SavedModel, record: bytes, requests_path: str) -> None:
+def _replay(model: Servable, record: bytes, requests_path: str) -> None:
     try:
         logged = prediction_log_pb2.PredictionLog.FromString(record)
     except Exception as error:  # DecodeError, whose class depends on protobuf's implementation
@@ -55,11 +55,11 @@ def _replay(model: SavedModel, record: bytes, requests_path: str) -> None:
         log(f"a warm-up request of {requests_path} is of a kind ({kind}) that this server does not know: skipped")
 
 
-def _predict(model: SavedModel, request: predict_pb2.PredictRequest) -> None:
+def _predict(model: Servable, request: predict_pb2.PredictRequest) -> None:
     predict(model, request.model_spec.signature_name, request.inputs, read_tensor, list(request.output_filter))
 
 
-REPLAYS: dict[str, Callable[[SavedModel, Any], object]] = {
+REPLAYS: dict[str, Callable[[Servable, Any], object]] = {
     "predict_log": _predict,
     "classify_log": lambda model, request: infer(model, CLASSIFY, request.model_spec.signature_name, request.input),
     "regress_log": lambda model, request: infer(model, REGRESS, request.model_spec.signature_name, request.input),

@@ -154,14 +154,14 @@ def test_inputs_of_different_shapes(model: Counting, pad: bool) -> None:
 
 def test_parameters_are_a_text_protobuf() -> None:
     text = "max_batch_size { value: 8 } allowed_batch_sizes: 2 allowed_batch_sizes: 8 thread_pool_name { value: 'a' }"
-    assert batching_parameters.read(text) == Parameters(max_batch_size=8, allowed_batch_sizes=(2, 8))
-    assert batching_parameters.read("") == Parameters()
+    assert batching_parameters.read(text, "a.txt") == Parameters(max_batch_size=8, allowed_batch_sizes=(2, 8))
+    assert batching_parameters.read("", "a.txt") == Parameters()
 
 
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("max_batch_siz { value: 8 }", "no BatchingParameters: .*max_batch_siz"),
+        ("max_batch_siz { value: 8 }", r"a.txt:1:1 : .*max_batch_siz"),
         ("max_batch_size { value: 0 }", "max_batch_size must be positive; was 0"),
         ("batch_timeout_micros { value: -1 }", "batch_timeout_micros must be non-negative; was -1"),
         ("allowed_batch_sizes: 4 allowed_batch_sizes: 2", "must be monotonically increasing"),
@@ -169,5 +169,5 @@ def test_parameters_are_a_text_protobuf() -> None:
     ],
 )
 def test_parameters_that_cannot_be(text: str, error: str) -> None:
-    with pytest.raises(ValueError, match=error):
-        batching_parameters.read(text)
+    with pytest.raises(ServingError, match=error):
+        batching_parameters.read(text, "a.txt")

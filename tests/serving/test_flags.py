@@ -25,8 +25,8 @@ def test_defaults_are_tensorflow_servings() -> None:
 
 
 def test_flags_without_effect_are_accepted() -> None:
-    _, ignored = parse(["--model_base_path=/m", "--enable_batching", "--num_load_threads=2", "--port=1"])
-    assert ignored == ["enable_batching", "num_load_threads"]
+    _, ignored = parse(["--model_base_path=/m", "--enable_profiler", "--num_load_threads=2", "--port=1"])
+    assert ignored == ["enable_profiler", "num_load_threads"]
 
 
 def test_a_configuration_file_takes_the_place_of_the_base_path() -> None:
@@ -46,6 +46,7 @@ def test_a_configuration_file_takes_the_place_of_the_base_path() -> None:
         (["--model_base_path=/m", "--enable_model_warmup=yes"], "'yes' is neither true nor false"),
         (["--model_base_path=/m", "--port=0"], "--port=0 and --rest_api_port=0: one of them must be a port"),
         (["--model_base_path=/m", "--rest_api_port=8500"], "--port and --rest_api_port are both 8500"),
+        (["--model_base_path=/m", "--batching_parameters_file=/b"], "supplied without --enable_batching"),
         (["--model_base_path=/m", "--platform_config_file=/c"], "--platform_config_file is not supported"),
     ],
 )

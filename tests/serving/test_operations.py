@@ -1,0 +1,180 @@
+"""What people who run a server need: counts, health, readiness, TLS, batches; against servers of their own."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from serving import health
+from serving.client import ServingError, Status, Tls, connect
+from tests.serving.test_monitoring import value
+from tests.serving.tiny_server import Server, export_tiny_model, running
+
+MONITORING = 'prometheus_config { enable: true path: "/counts" }'
+BATCHING = "max_batch_size { value: 4 } batch_timeout_micros { value: 50000 }"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("operations") / "models"
+    export_tiny_model(folder / "1", version=1)
+    (folder / "1" / "batching_params.pbtxt").write_text("max_batch_size { value: 3 }")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def operated(models: Path) -> Iterator[Server]:
+    """With counts, health and batches."""
+    folder = models.parent
+    (folder / "monitoring").write_text(MONITORING)
+    (folder / "batching").write_text(BATCHING)
+    flags = [f"--monitoring_config_file={folder}/monitoring", "--enable_grpc_healthcheck_service"]
+    flags += ["--enable_batching", f"--batching_parameters_file={folder}/batching"]
+    flags += ["--grpc_channel_arguments=grpc.max_connection_age_ms=600000"]
+    with running(models, folder / "log", *flags) as started:
+        started.wait_ready()
+        yield started
+
+
+def test_requests_are_counted(operated: Server) -> None:
+    for address in (operated.grpc_address, operated.rest_address):
+        with connect(address, "tiny", retry=False) as client:
+            client.predict("half", {"x": [3.0]})
+            with pytest.raises(ServingError):
+                client.predict("nothing", {"x": [3.0]})
+    status, content = operated.http("GET", "/counts")
+    text = content.decode()
+    assert status == 200 and value(text, ":tensorflow:serving:request_count", model_name="tiny", status="OK") >= 2
+    for entrypoint, method in (("GRPC", "Predict"), ("REST", "predict")):
+        name = ":tensorflow:serving:request_latency_count"
+        assert value(text, name, model_name="tiny", API=method, entrypoint=entrypoint) >= 2
+        ours = {"model": "tiny", "version": "1", "signature": "half", "method": method}
+        assert value(text, "fovea_request_seconds_count", status="OK", **ours) >= 1
+    assert value(text, "fovea_request_seconds_count", signature="", status="FAILED_PRECONDITION") >= 1
+    assert "nothing" not in text  # what clients make up is no label
+
+
+def test_the_counts_are_where_the_file_says(operated: Server, server: Server) -> None:
+    assert operated.http("GET", "/monitoring/prometheus/metrics")[0] == 404
+    assert server.http("GET", "/monitoring/prometheus/metrics")[0] == 404
+
+
+def test_it_is_alive_and_ready(operated: Server) -> None:
+    for path in ("/livez", "/readyz"):
+        assert operated.http("GET", path) == (200, b"ok\n")
+
+
+def check(address: str, service: str) -> int:
+    with grpc.insecure_channel(address) as channel:
+        call = channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=health.Response.FromString,
+        )
+        return int(call(health.Request(service=service), timeout=30).status)
+
+
+def test_health(operated: Server, server: Server) -> None:
+    assert check(operated.grpc_address, "") == health.SERVING
+    for address, service, code in (
+        (operated.grpc_address, "other", grpc.StatusCode.NOT_FOUND),
+        (server.grpc_address, "", grpc.StatusCode.UNIMPLEMENTED),  # without the flag
+    ):
+        with pytest.raises(grpc.RpcError) as caught:
+            check(address, service)
+        assert caught.value.code() is code
+
+
+def test_batches(operated: Server) -> None:
+    answers: dict[int, list[float]] = {}
+
+    def client(number: int) -> None:
+        with connect(operated.grpc_address, "tiny") as opened:
+            answers[number] = opened.predict("half", {"x": [float(number), number + 1.0]})["y"].tolist()
+
+    threads = [threading.Thread(target=client, args=[number]) for number in range(9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == {number: [number / 2, number / 2 + 0.5] for number in range(9)}
+    with connect(operated.grpc_address, "tiny") as opened, pytest.raises(ServingError) as caught:
+        opened.predict("half", {"x": [1.0] * 5})
+    assert caught.value.message == "Task size 5 is larger than maximum input batch size 4"
+
+
+def test_a_version_may_have_batching_parameters_of_its_own(models: Path, tmp_path: Path) -> None:
+    flags = ["--enable_batching", "--enable_per_model_batching_parameters"]
+    with running(models, tmp_path / "log", *flags) as started:
+        started.wait_ready()
+        with connect(started.rest_address, "tiny") as opened, pytest.raises(ServingError, match="batch size 3"):
+            opened.predict("half", {"x": [1.0] * 4})
+
+
+def self_signed() -> tuple[bytes, bytes]:
+    """(Key, certificate) of localhost."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now - datetime.timedelta(hours=1)).not_valid_after(
+        now + datetime.timedelta(days=1)
+    )
+    signed = builder.add_extension(names, critical=False).sign(key, hashes.SHA256())
+    pem = serialization.Encoding.PEM
+    plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    return key.private_bytes(pem, *plain), signed.public_bytes(pem)
+
+
+def quoted(pem: bytes) -> str:
+    return '"' + pem.decode().replace("\n", "\\n") + '"'
+
+
+def test_tls(models: Path, tmp_path: Path) -> None:
+    (key, certificate), (own_key, own) = self_signed(), self_signed()
+    (tmp_path / "ssl").write_text(
+        f"server_key: {quoted(key)} server_cert: {quoted(certificate)} custom_ca: {quoted(own)} client_verify: true"
+    )
+    with running(models, tmp_path / "log", f"--ssl_config_file={tmp_path}/ssl") as started:
+        started.wait_ready()
+        known = Tls(certificate, own_key, own)
+        with connect(started.grpc_address, "tiny", tls=known) as opened:
+            np.testing.assert_array_equal(opened.predict("half", {"x": [3.0]})["y"], np.float32([1.5]))
+        for stranger in (None, Tls(certificate), Tls(own, own_key, own)):
+            with connect(started.grpc_address, "tiny", tls=stranger, retry=False, timeout_s=10) as opened:
+                with pytest.raises(ServingError) as caught:
+                    opened.predict("half", {"x": [3.0]})
+                assert caught.value.status is Status.UNAVAILABLE
+        with connect(started.rest_address, "tiny") as opened:  # REST has no TLS there either
+            assert opened.predict("half", {"x": [3.0]})["y"].tolist() == [1.5]
+
+
+@pytest.mark.parametrize(
+    ("flag", "content", "error"),
+    [
+        ("--ssl_config_file", "server_key: 'a'", "server_key: expected PEM"),
+        ("--monitoring_config_file", "prometheus { }", r":1:1 : .*prometheus"),
+        ("--batching_parameters_file", "max_batch_size { value: -1 }", "max_batch_size must be positive; was -1"),
+        ("--batching_parameters_file", None, "cannot be read"),
+    ],
+)
+def test_files_that_cannot_be_used_stop_the_start(
+    models: Path, tmp_path: Path, flag: str, content: str | None, error: str
+) -> None:
+    if content is not None:
+        (tmp_path / "file").write_text(content)
+    with running(models, tmp_path / "log", f"{flag}={tmp_path}/file", "--enable_batching") as started:
+        assert started.process.wait(60) == 1
+        assert re.search(rf"failed to start: .*{error}", started.log())
