@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import pydantic
 import yaml
 
-from components import evaluator, example_gen, settings, sources, tokenizer, training, tuning
+from components import evaluator, example_gen, serving_check, settings, sources, tokenizer, training, tuning
 from models import attention, zoo
 from pipeline.findings import Problem, unknown, validate
 from serving import search
@@ -44,6 +44,7 @@ class Config:
         training: how the model is trained.
         decoding: how the exported model searches.
         evaluation: what is measured, and what makes a model good enough.
+        serving: how a server of the candidate is asked before it is pushed.
         tune: what `fovea tune` tries; None: nothing.
         beam: arguments of the Beam pipelines, handed on as they are.
         tracking_uri: of MLflow; "" is SQLite in the home folder.
@@ -58,6 +59,7 @@ class Config:
     training: training.Config = dataclasses.field(default_factory=training.Config)
     decoding: search.Decoding = dataclasses.field(default_factory=search.Decoding)
     evaluation: evaluator.Config = dataclasses.field(default_factory=evaluator.Config)
+    serving: serving_check.Config = dataclasses.field(default_factory=serving_check.Config)
     tune: tuning.Config | None = None
     beam: tuple[str, ...] = BEAM
     tracking_uri: str = ""

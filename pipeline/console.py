@@ -17,6 +17,7 @@ from rich.markup import escape
 from components import alignment, attention_metrics
 from components.evaluator import Verdict
 from components.example_gen import REJECTED
+from components.serving_check import Verdict as Served
 from components.training import OUTCOME_FILE
 from models.contract import SPLITS
 from pipeline.result import Run
@@ -69,6 +70,13 @@ def _evaluation(outputs: local.Outputs) -> str:
     return f"{verdict.rows:,} test rows: {'blessed' if verdict.blessed else 'not blessed'}"
 
 
+def _served(outputs: local.Outputs) -> str:
+    verdict = Served.read(pathlib.Path(outputs["blessing"][0].uri))
+    if not verdict.blessed:
+        return verdict.reasons[0]
+    return f"{verdict.rows:,} test rows answered alike over gRPC and REST, {verdict.latency_ms:.3g} ms a row"
+
+
 def _push(outputs: local.Outputs) -> str:
     pushed = _property(outputs["pushed_model"], "pushed") == 1
     return f"version {_property(outputs['pushed_model'], 'pushed_version')}" if pushed else "nothing pushed"
@@ -86,6 +94,7 @@ DESCRIPTIONS: dict[str, Callable[[local.Outputs], str]] = {
     "Tuner": lambda outputs: "the trials of the search",
     "Champion": _champion,
     "Evaluator": _evaluation,
+    "ServingValidator": _served,
     "Pusher": _push,
 }
 

@@ -20,6 +20,7 @@ from components.data_checks import AnomalyGate, SchemaGen
 from components.evaluator_component import Evaluator
 from components.example_gen_component import RowExampleGen
 from components.pusher_component import Pusher
+from components.serving_validator_component import ServingValidator
 from components.tokenizer_component import TokenizerTrainer
 from components.trainer_component import Trainer
 from components.transform_component import TokenizedTransform
@@ -56,14 +57,23 @@ def build(config: Config, home: Home) -> pipeline.Pipeline:
         config=config.evaluation,
         token_unit=token_unit(config),
     )
+    served = ServingValidator(
+        examples=rows.outputs["examples"],
+        model=training.outputs["model"],
+        model_blessing=evaluator.outputs["blessing"],
+        config=config.serving,
+    )
     pusher = Pusher(
         model=training.outputs["model"],
         model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=served.outputs["blessing"],
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(home.models(config.name)))
         ),
     )
-    ends = [champion, versioned(evaluator, "components.tfma_metrics"), versioned(pusher)]
+    # What the server runs is started, not imported, and part of what its blessing says.
+    judges = [versioned(evaluator, "components.tfma_metrics"), versioned(served, "serving.server")]
+    ends = [champion, *judges, versioned(pusher)]
     return _pipeline(config, home, [*data.values(), training, *ends])  # training's digest is in its custom_config
 
 

@@ -23,6 +23,9 @@ from components.evaluator import (
 )
 from components.example_gen import REJECTED
 from components.example_gen_component import REJECTED_FILE
+from components.serving_check import SKIPPED
+from components.serving_check import VERDICT_FILE as SERVING_FILE
+from components.serving_check import Verdict as Served
 from components.trainer_component import MLFLOW_RUN_ID
 from components.training import OUTCOME_FILE
 from models.contract import SPLITS
@@ -67,13 +70,14 @@ def run_components(
 def _conclude(config: configuration.Config, home: Home, run_id: str, finished: dict[str, local.Finished]) -> Run:
     evaluation = _uri(finished["Evaluator"], "evaluation")
     verdict = Verdict.read(evaluation)
+    served = Served.read(_uri(finished["ServingValidator"], "blessing"))
     (pushed,) = finished["Pusher"].outputs["pushed_model"]
     (rejected,) = finished["ExampleGen"].outputs["rejected"]
     is_pushed = pushed.get_int_custom_property("pushed") == 1
     result = Result(
         name=config.name,
-        blessed=verdict.blessed,
-        reasons=verdict.reasons,
+        blessed=verdict.blessed and served.blessed,
+        reasons=(() if served == SKIPPED else served.reasons) + verdict.reasons,
         model_path=pushed.get_string_custom_property("pushed_destination") if is_pushed else None,
         version=pushed.get_string_custom_property("pushed_version") if is_pushed else None,
         mlflow_run_id=run_id,
@@ -125,6 +129,7 @@ def _log(
     client.log_text(run_id, json.dumps(dataclasses.asdict(run.result), indent=2), "result.json")
     for name in (PREDICTIONS_FILE, ALIGNMENTS_FILE, VERDICT_FILE):
         client.log_artifact(run_id, str(evaluation / name), "evaluation")
+    client.log_artifact(run_id, str(_uri(finished["ServingValidator"], "blessing") / SERVING_FILE), "evaluation")
     client.log_artifact(run_id, str(run.dead_letters))
     client.log_artifact(run_id, str(_uri(finished["Trainer"], "model_run") / OUTCOME_FILE))
     for picture in run.pictures:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import bisect
 import pathlib
+import shutil
 import types
 from collections.abc import Callable, Mapping, Sequence
 
@@ -20,6 +21,7 @@ from models import beam, decoding
 from models.contract import END, PAD, SOURCE, Seq2Seq
 from models.forced import Forced, force
 from serving import pieces, signatures
+from serving.allowed_ops import ForeignOpError, check_ops
 from serving.card import EXTRA, SOURCE_PIECES, TARGET_PIECES, Card
 from serving.search import Decoding, Search
 
@@ -200,6 +202,9 @@ def save(served: ServedModel, path: pathlib.Path, card: Card, warmup: Sequence[s
         path: a folder that is not there yet.
         card: what it says of itself.
         warmup: inputs that a model server runs through before it takes the first request.
+
+    Raises:
+        ForeignOpError: an op that a TensorFlow Serving image does not have; nothing is left at `path`.
     """
     functions = {
         signatures.SERVING_DEFAULT: served.best,
@@ -213,6 +218,11 @@ def save(served: ServedModel, path: pathlib.Path, card: Card, warmup: Sequence[s
     if served.settings.compiled:
         functions[signatures.WITHOUT_XLA] = served.without_xla
     tf.saved_model.save(served, str(path), signatures=functions)
+    try:
+        check_ops(path)
+    except ForeignOpError:
+        shutil.rmtree(path)
+        raise
     card.write(path)
     served.write_pieces(path / EXTRA)
     with tf.io.TFRecordWriter(str(path / EXTRA / WARMUP_FILE)) as writer:

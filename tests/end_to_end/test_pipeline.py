@@ -87,7 +87,7 @@ def test_a_second_run_reuses_everything_and_pushes_nothing(workshop: Workshop, f
     again = workshop.run().result
     assert set(again.cached) == {
         "ExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Tokenizer", "Transform", "Trainer",
-        "Evaluator", "Pusher",
+        "Evaluator", "ServingValidator", "Pusher",
     }  # fmt: skip
     assert pushed(workshop) == before
     assert again.version == first.result.version and again.metrics == first.result.metrics
@@ -121,6 +121,23 @@ def test_other_ways_to_train_come_to_the_same_end(workshop: Workshop, first: Run
         run.result.mlflow_run_id, "validation/token_error_rate"
     )
     assert len(curve) == 3
+
+
+def test_a_model_over_its_serving_budget_is_not_pushed_and_no_champion(workshop: Workshop, first: Run) -> None:
+    """The Evaluator blesses it; the server that it was asked on is too slow for a budget that nothing meets."""
+    before = pushed(workshop)
+    changes = ("training.epochs=13", "evaluation.compare={}", "serving={rows: 3, max_latency_ms: 0.001}")
+    slow = workshop.run(*changes).result
+    assert not slow.blessed and slow.version is None and slow.model_path is None
+    assert slow.reasons[0].startswith("serving.max_latency_ms: ") and "wanted at most 0.001" in slow.reasons[0]
+    assert any(reason.endswith(": met") for reason in slow.reasons[1:])
+    assert pushed(workshop) == before
+    log = mlflow.MlflowClient(workshop.home.tracking("capitals").uri)
+    path = log.download_artifacts(slow.mlflow_run_id, "evaluation/serving.json", str(workshop.folder))
+    served = json.loads(pathlib.Path(path).read_text())
+    assert served["rows"] == 3 and served["reasons"] == [slow.reasons[0]]
+    again = workshop.run("evaluation.thresholds.sequence_error_rate=0.32").result  # the first model, held against...
+    assert not any("latest blessed model's" in reason for reason in again.reasons)  # nothing that did not serve
 
 
 def test_an_export_that_is_served_already_is_not_pushed_again(workshop: Workshop, first: Run) -> None:

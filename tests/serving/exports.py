@@ -30,8 +30,13 @@ class SourceIds(tf.Module):
         return tf.cast(self._tokenizer.tokenize(text), tf.int64)
 
 
-def exported(saved: pathlib.Path, settings: Decoding, shape: dict[str, Any] = RNN, spread: float = 0.0) -> pathlib.Path:
-    """An export at `saved`: letters in, words out; biases and gains are off where they start by this much."""
+def served(
+    settings: Decoding,
+    shape: dict[str, Any] = RNN,
+    spread: float = 0.0,
+    kind: type[export.ServedModel] = export.ServedModel,
+) -> export.ServedModel:
+    """What is exported: letters in, words out; biases and gains are off where they start by this much."""
     keras.utils.set_random_seed(1)
     letters = tokenizer.Pieces("char", 97)
     words = {word: 1 for text in TARGETS for word in text.split()}
@@ -47,8 +52,10 @@ def exported(saved: pathlib.Path, settings: Decoding, shape: dict[str, Any] = RN
     model = family.build(config, tokenizers.source_size, tokenizers.target_size)
     for weight in model.weights:
         weight.assign_add(keras.random.normal(weight.shape, stddev=spread))
-    served = export.ServedModel(
-        model, SourceIds(tokenizers), tokenizers.source_model, tokenizers.target_model, settings
-    )
-    export.save(served, saved, Card("tiny", "1", "word", shape), TEXTS)
+    return kind(model, SourceIds(tokenizers), tokenizers.source_model, tokenizers.target_model, settings)
+
+
+def exported(saved: pathlib.Path, settings: Decoding, shape: dict[str, Any] = RNN, spread: float = 0.0) -> pathlib.Path:
+    """An export at `saved` of what `served` makes."""
+    export.save(served(settings, shape, spread), saved, Card("tiny", "1", "word", shape), TEXTS)
     return saved

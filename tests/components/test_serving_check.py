@@ -1,0 +1,62 @@
+"""A candidate is served by a real server process before it is pushed."""
+
+from __future__ import annotations
+
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+
+from components import serving_check
+from components.serving_check import Config, Verdict, check
+from serving.search import Decoding
+from tests.serving.exports import TEXTS, exported
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    return exported(tmp_path_factory.mktemp("candidate") / "export", Decoding(beam_size=3))
+
+
+def test_a_good_model_is_blessed(path: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    texts = [*TEXTS, "", "€ and ü", "fovea" * 8]
+    verdict = check(path, texts, Config())
+    assert verdict.blessed, verdict.reasons
+    assert verdict.reasons == () and verdict.rows == len(texts)
+    assert verdict.size_mb and verdict.latency_ms
+    verdict.write(tmp_path)
+    assert Verdict.read(tmp_path) == verdict
+
+
+def test_budgets_hold(path: pathlib.Path) -> None:
+    verdict = check(path, TEXTS, Config(max_latency_ms=1e-6, max_size_mb=1e-3))
+    size, latency = verdict.reasons
+    assert not verdict.blessed
+    assert size.startswith("serving.max_size_mb: ") and size.endswith(" MB, wanted at most 0.001: not met")
+    assert latency.startswith("serving.max_latency_ms: ") and latency.endswith(" ms, wanted at most 1e-06: not met")
+
+
+def test_a_model_that_does_not_load_is_not_blessed(path: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Its warm-up requests are broken: TensorFlow loads it, a server does not."""
+    broken = tmp_path / "broken"
+    shutil.copytree(path, broken)
+    (broken / "assets.extra" / "tf_serving_warmup_requests").write_bytes(b"no record" * 9)
+    verdict = check(broken, TEXTS, Config())
+    assert not verdict.blessed and verdict.latency_ms is None
+    (reason,) = verdict.reasons
+    assert reason.startswith("the server ended with status 1: ") and "warmup" in reason
+
+
+def test_a_difference_of_one_bit_or_letter_is_found() -> None:
+    here = {"text": np.array(["A B", "C"], object), "score": np.array([-0.5, 0.1], np.float32)}
+    assert list(serving_check.unequal(here, {"text": ["A B", "C"], "score": [-0.5, 0.1]})) == []
+    next_to_it = np.nextafter(np.float32(0.1), np.float32(1))
+    (text, score) = serving_check.unequal(here, {"text": ["A B", "c"], "score": [-0.5, next_to_it]})
+    assert text == "text 'c', in process 'C'"
+    assert score.startswith("score [0.1")
+    assert list(serving_check.unequal(here, {"text": ["A B", "C"]})) == [
+        "outputs ['text'], in process ['score', 'text']"
+    ]
+    (shape,) = serving_check.unequal(here, {"text": ["A B"], "score": here["score"]})
+    assert shape == "text of shape [1], in process [2]"
