@@ -48,13 +48,14 @@ def test_a_model_that_does_not_load_is_not_blessed(path: pathlib.Path, tmp_path:
     assert reason.startswith("the server ended with status 1: ") and "warmup" in reason
 
 
-def test_a_difference_of_one_bit_or_letter_is_found() -> None:
+def test_a_difference_of_a_letter_or_more_than_rounding_is_found() -> None:
     here = {"text": np.array(["A B", "C"], object), "score": np.array([-0.5, 0.1], np.float32)}
     assert list(serving_check.unequal(here, {"text": ["A B", "C"], "score": [-0.5, 0.1]})) == []
-    next_to_it = np.nextafter(np.float32(0.1), np.float32(1))
-    (text, score) = serving_check.unequal(here, {"text": ["A B", "c"], "score": [-0.5, next_to_it]})
+    rounded = np.nextafter(np.float32(0.1), np.float32(1))
+    assert list(serving_check.unequal(here, {"text": ["A B", "C"], "score": [-0.5, rounded]})) == []
+    (text, score) = serving_check.unequal(here, {"text": ["A B", "c"], "score": [-0.5, 0.11]})
     assert text == "text 'c', in process 'C'"
-    assert score.startswith("score [0.1")
+    assert score.startswith("score [0.11]")
     assert list(serving_check.unequal(here, {"text": ["A B", "C"]})) == [
         "outputs ['text'], in process ['score', 'text']"
     ]
