@@ -113,16 +113,19 @@ class RestApi:
             if not spec.name:
                 raise ServingError(Status.INVALID_ARGUMENT, "Missing model name in request.")
             return self._metadata(spec) if match["part"] == "metadata" else self._status(spec)
-        return self._run(match["method"].lower(), spec, body)
+        runs = {
+            "predict": lambda: self._predict(spec, body),
+            "classify": lambda: self._infer(spec, body, CLASSIFY, write_classifications),
+            "regress": lambda: self._infer(spec, body, REGRESS, write_regressions),
+        }
+        if match["method"] not in runs:  # the route may be in capitals, its method may not
+            raise ServingError(Status.INVALID_ARGUMENT, f"Malformed request: {method} {path}")
+        return self._run(match["method"], runs[match["method"]])
 
-    def _run(self, method: str, spec: model_pb2.ModelSpec, body: bytes) -> str:
+    def _run(self, method: str, run: Callable[[], str]) -> str:
         with self._monitor.request(method, "REST") as seen:
             try:
-                if method == "classify":
-                    return self._infer(spec, body, CLASSIFY, write_classifications)
-                if method == "regress":
-                    return self._infer(spec, body, REGRESS, write_regressions)
-                return self._predict(spec, body)
+                return run()
             except Exception as error:
                 seen.status = error.status.name if isinstance(error, ServingError) else Status.INTERNAL.name
                 raise

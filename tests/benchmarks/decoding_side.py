@@ -67,7 +67,12 @@ def theirs(asked: dict[str, Any]) -> tuple[Answer, str]:
         sources = source.encode(texts, out_type=str)
         longest = int((max(map(len, sources)) + 1) * RATIO) + OFFSET
         found = translator.translate_batch(
-            sources, beam_size=asked["beam"], length_penalty=0, max_decoding_length=longest, disable_unk=True
+            sources,
+            beam_size=asked["beam"],
+            length_penalty=0,
+            min_decoding_length=0,
+            max_decoding_length=longest,
+            disable_unk=True,
         )
         return [str(target.decode(each.hypotheses[0])) for each in found]
 

@@ -63,6 +63,7 @@ def test_ctranslate2_answers_alike(shape: dict[str, Any], tmp_path: pathlib.Path
     found = translator.translate_batch(
         [source.encode(text, out_type=str) for text in TEXTS],
         beam_size=1,
+        min_decoding_length=0,
         max_decoding_length=SETTINGS.max_length_offset,
         suppress_sequences=never,
     )
