@@ -28,10 +28,10 @@ def embeddings(source: int, target: int, depth: int, tied: Tied, scaled: bool = 
     return targets if tied == "all" else Embedding(source, depth, scaled, name="source_embedding"), targets
 
 
-def logits(targets: Embedding, depth: int, tied: Tied) -> TiedLogits | Dense:
+def logits(targets: Embedding, depth: int, tied: Tied) -> TiedLogits | Logits:
     """The projection of a decoder's vectors, of `depth`, to the pieces that `targets` embeds."""
     if tied == "none":
-        return Dense(depth, targets.input_dim, dtype="float32", name="logits")
+        return Logits(depth, targets.input_dim, name="logits")
     return TiedLogits(targets, name="logits")
 
 
@@ -41,18 +41,33 @@ def require_shared(what: str, source: int, target: int) -> None:
         raise ValueError(f"{what} needs pieces that source and target share, got vocabularies of {source} and {target}")
 
 
+class Logits(Dense):
+    """A projection to the vocabulary, whose sums with the bias are float32: the loss and the search are.
+
+    The product, most of what a training step computes, is made in the layer's own precision.
+    """
+
+    def call(self, vector: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """[batch, target, depth] -> float32 [batch, target, vocabulary]."""
+        return _in_float32(vector, tf.convert_to_tensor(self.kernel), self.bias)
+
+
 class TiedLogits(keras.layers.Layer):
-    """The vocabulary's own embeddings as the output projection (Press 2017): logits = E vector + b, in float32."""
+    """The vocabulary's own embeddings as the output projection (Press 2017): logits = E vector + b, as in `Logits`."""
 
     def __init__(self, embedding: Embedding, **kwargs: Any) -> None:
-        super().__init__(dtype="float32", **kwargs)
+        super().__init__(**kwargs)
         self.table = embedding
         self.bias = self.add_weight(shape=(embedding.input_dim,), initializer="zeros", name="bias")
         self.built = True
 
     def call(self, vector: tf.Tensor) -> tf.Tensor:
         """[batch, target, depth of the embedding] -> float32 [batch, target, vocabulary]."""
-        return multiply(vector, tf.transpose(tf.convert_to_tensor(self.table.embeddings))) + self.bias
+        return _in_float32(vector, tf.transpose(tf.convert_to_tensor(self.table.embeddings)), self.bias)
+
+
+def _in_float32(vector: tf.Tensor, kernel: tf.Tensor, bias: keras.Variable) -> tf.Tensor:
+    return tf.cast(multiply(vector, kernel), tf.float32) + tf.cast(tf.convert_to_tensor(bias), tf.float32)
 
 
 class Pointer(keras.layers.Layer):

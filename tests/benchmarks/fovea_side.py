@@ -63,6 +63,7 @@ def main() -> None:
     tf.config.threading.set_intra_op_parallelism_threads(size.threads)
     tf.config.threading.set_inter_op_parallelism_threads(size.threads)
     keras.utils.set_random_seed(1)
+    keras.config.set_dtype_policy(options.get("precision", "float32"))
     model = _build(size)
     config = training.Config(
         schedule=schedules.Config("constant", size.learning_rate, 0),

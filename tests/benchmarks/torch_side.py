@@ -1,8 +1,9 @@
 """The plain PyTorch side of the training step: models/zoo's model as one would write it with torch.nn.
 
 Nothing is held back: nn.GRU does whole sequences with one projection of their inputs, and attention is two batched
-products over all steps; nn.Transformer is as it comes. ``{"fused": false}`` is the Adam that
-`torch.optim.Adam(parameters)` gives; the fused one is told apart since few ask for it on a CPU, and it is faster.
+products over all steps; nn.Transformer is as it comes. Without options it is the Adam that
+`torch.optim.Adam(parameters)` gives; ``{"fused": true}`` is told apart since few ask for it on a CPU, and it is faster,
+and so is ``{"autocast": true}``, mixed precision with bfloat16.
 """
 
 from __future__ import annotations
@@ -95,6 +96,7 @@ def main() -> None:
     torch.set_num_threads(size.threads)
     torch.manual_seed(1)
     model = Seq2Seq(size) if size.model == "rnn" else Transformer(size)
+    autocast = torch.autocast("cpu", torch.bfloat16, enabled=options.pop("autocast", False))
     optimizer = torch.optim.Adam(model.parameters(), size.learning_rate, (0.9, 0.98), 1e-9, **options)
     criterion = nn.CrossEntropyLoss(ignore_index=0, label_smoothing=size.label_smoothing)
     source_ids, target_ids = torch.randint(4, size.vocabulary, (2, size.batch, size.length))
@@ -103,7 +105,8 @@ def main() -> None:
     def steps(number: int) -> float:
         for _ in range(number):
             optimizer.zero_grad()
-            loss = criterion(model(source_ids, decoder_ids).flatten(0, 1), target_ids.flatten())
+            with autocast:
+                loss = criterion(model(source_ids, decoder_ids).flatten(0, 1), target_ids.flatten())
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), size.clip_norm)
             optimizer.step()

@@ -19,9 +19,13 @@ from typing import Any
 from tests.benchmarks import machine
 from tests.benchmarks.worker import SIZES, Size, Worker
 
-OURS = {"Fovea": {"jit_compile": False}, "Fovea, jit_compile": {"jit_compile": True}}
+OURS = {
+    "Fovea": {"jit_compile": False},
+    "Fovea, jit_compile": {"jit_compile": True},
+    "Fovea, bfloat16": {"precision": "mixed_bfloat16"},
+}
 PLAIN = "PyTorch"
-THEIRS = {PLAIN: {}, "PyTorch, fused Adam": {"fused": True}}
+THEIRS = {PLAIN: {}, "PyTorch, fused Adam": {"fused": True}, "PyTorch, bfloat16": {"autocast": True}}
 
 MISSING = """{interpreter} has no PyTorch, which is no dependency of this project. In an environment of its own:
   python3 -m venv DIR && DIR/bin/pip install torch    (its CPU build is enough)

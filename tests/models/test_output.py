@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from models import output
 from models.layers import Embedding
 from models.output import Pointer, TiedLogits
 from models.zoo import rnn
@@ -20,6 +22,23 @@ def test_tied_logits_are_products_with_the_embeddings() -> None:
     vector = np.random.default_rng(0).normal(size=(BATCH, TARGET, DEPTH)).astype(np.float32)
     expected = vector @ embedding.embeddings.numpy().T + np.arange(VOCABULARY)
     np.testing.assert_allclose(layer(vector), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("tied", ["none", "output"])
+def test_logits_of_a_bfloat16_product_are_float32(tied: output.Tied) -> None:
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        _, targets = output.embeddings(VOCABULARY, VOCABULARY, DEPTH, tied)
+        layer = output.logits(targets, DEPTH, tied)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    vector = np.random.default_rng(0).normal(size=(BATCH, TARGET, DEPTH)).astype(np.float32)
+    kernel = layer.kernel.numpy() if tied == "none" else targets.embeddings.numpy().T
+    found = layer(vector)
+    assert found.dtype == tf.float32
+    np.testing.assert_allclose(found, vector @ kernel, atol=0.05)
+    assert np.abs(found - vector @ kernel).max() > 1e-4, "the product was not made in bfloat16"
 
 
 def test_the_pointer_mixes_as_the_paper_says() -> None:
