@@ -22,6 +22,10 @@ from models.losses import label_smoothed_cross_entropy
 
 # The shapes in which a family is checked: between them every choice that its config has.
 CONFIGS: dict[str, list[dict[str, Any]]] = {
+    "memory_network": [
+        {"hops": 3, "tie_embeddings": "all"},
+        {"hops": 1, "tie_embeddings": "output"},
+    ],
     "rnn": [
         *({"attention": name, "attend": "after"} for name in attention.names()),
         *({"attention": name, "attend": "before"} for name in ("additive", "location", "hard", "none")),
@@ -40,6 +44,8 @@ CONFIGS: dict[str, list[dict[str, Any]]] = {
     ],
 }
 SMALL = {
+    # A window that is longer than the target has weights that learn nothing from it.
+    "memory_network": {"units": 20, "window": 4},
     "rnn": {"units": 20, "embedding": 13},
     "transformer": {"units": 20, "heads": 4, "feed_forward": 23, "encoder_layers": 1, "decoder_layers": 2},
 }
