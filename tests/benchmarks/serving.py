@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import pathlib
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from tests.benchmarks import machine
 from tests.benchmarks.serving_line import Line, table
@@ -68,19 +69,25 @@ def _arguments() -> argparse.Namespace:
 
 
 def measure(options: argparse.Namespace, folder: pathlib.Path) -> Iterator[Line]:
-    """All parts, on two servers of the model: one as it comes, one with `serving/batching.pbtxt`."""
+    """The parts, on servers of the model: one as it comes, one with `serving/batching.pbtxt`."""
     with contextlib.ExitStack() as ended:
-        servers: list[Measured] = []
-        for name, flags in (("plain", ()), ("batched", BATCHED)):
-            servers.append(ended.enter_context(started(options.model, folder / name, *flags, *options.flags.split())))
-        plain, batched = servers
-        parts = {
-            "start": lambda: [*server_start(servers), *client_start(plain, options.rounds)],
-            "batching": lambda: batching(plain, batched, folder, options.rounds, options.seconds),
-            "in_process": lambda: in_process(plain, options.model, folder, options.rounds, int(20 * options.seconds)),
-            "load": lambda: load(batched, folder, options.seconds / 2),
-            "swaps": lambda: swaps(batched, options.model, folder, options.versions, options.seconds / 2),
-            "malformed": lambda: malformed(batched, options.malformed),
+
+        @functools.cache  # started when they are first needed, and not while another is measured
+        def server(*flags: str) -> Measured:
+            place = folder / ("batched" if flags else "plain")
+            return ended.enter_context(started(options.model, place, *flags, *options.flags.split()))
+
+        def both() -> list[Measured]:
+            return [server(), server(*BATCHED)]
+
+        seconds, rounds, model = options.seconds, options.rounds, options.model
+        parts: dict[str, Callable[[], Iterable[Line]]] = {
+            "start": lambda: [*server_start(both()), *client_start(server(), rounds)],
+            "batching": lambda: batching(*both(), folder, rounds, seconds),
+            "in_process": lambda: in_process(server(), model, folder, rounds, int(20 * seconds)),
+            "load": lambda: load(server(*BATCHED), folder, seconds / 2),
+            "swaps": lambda: swaps(server(*BATCHED), model, folder, options.versions, seconds / 2),
+            "malformed": lambda: malformed(server(*BATCHED), options.malformed),
         }
         for name in PARTS:
             if name in options.parts:
