@@ -50,6 +50,8 @@ async def _work(cases: Iterator[Case], worker: _Worker, report: Report) -> None:
             status = await asyncio.wait_for(worker.status_of(case), HANGS_S)
         except (TimeoutError, asyncio.TimeoutError):
             status = "no answer"
+        except OSError as error:  # there is no server any more
+            status = f"no connection: {error.strerror}"
         report.add(case, status)
     worker.close()
 
