@@ -26,7 +26,9 @@ from serving.saved_model import NO_TIMEOUT, Servable, serving_error
 
 Arrays = list[np.ndarray[Any, Any]]
 Feeds = Mapping[str, np.ndarray[Any, Any]]
-Key = tuple[tuple[str, ...], tuple[str, ...]]  # tensors that are fed and fetched: what may run together
+# Names and types of the tensors that are fed, and names of those that are fetched: what may run together.
+Key = tuple[tuple[tuple[str, str], ...], tuple[str, ...]]
+OF_THE_BATCH = (Status.DEADLINE_EXCEEDED, Status.RESOURCE_EXHAUSTED, Status.CANCELLED)  # no fault of one of its tasks
 
 
 @dataclasses.dataclass
@@ -87,7 +89,7 @@ class BatchedModel:
                 UNAVAILABLE: too much is waiting; RESOURCE_EXHAUSTED: the deadline was over before the run.
         """
         size = _rows(feeds)
-        key = (tuple(sorted(feeds)), tuple(fetches))
+        key = (tuple(sorted((name, str(array.dtype)) for name, array in feeds.items())), tuple(fetches))
         limit = self._parameters.execution_limit
         if size > self._parameters.max_batch_size:
             largest = self._parameters.max_batch_size
@@ -164,8 +166,14 @@ class BatchedModel:
         known = [end_s for end_s in ends if end_s is not None]
         timeout_ms = NO_TIMEOUT if len(known) < len(ends) else max(1, int(1000 * (max(known) - now_s)))
         rows = self._parameters.allowed(batch.size)
-        feeds = {name: self._merge(name, batch, rows) for name in batch.key[0]}
-        outputs = self._model.run(feeds, batch.key[1], timeout_ms)
+        feeds = {name: self._merge(name, batch, rows) for name, _ in batch.key[0]}
+        try:
+            outputs = self._model.run(feeds, batch.key[1], timeout_ms)
+        except ServingError as error:
+            if len(batch.tasks) == 1 or error.status in OF_THE_BATCH:
+                raise
+            self._run_each(batch)
+            return
         for output in outputs:
             if output.ndim == 0:
                 raise ServingError(Status.FAILED_PRECONDITION, "Batched output tensor has 0 dimensions")
@@ -179,6 +187,14 @@ class BatchedModel:
         for task in batch.tasks:
             task.outputs = [output[first : first + task.size] for output in outputs]
             first += task.size
+
+    def _run_each(self, batch: _Batch) -> None:
+        """Its tasks one by one: what is wrong with one of them is not told the others."""
+        for task in batch.tasks:
+            try:
+                self._run(_Batch(batch.key, batch.ready_s, [task]))
+            except Exception as error:
+                task.error = serving_error(error)
 
     def _merge(self, name: str, batch: _Batch, rows: int) -> np.ndarray[Any, Any]:
         """An input of all tasks, and copies of a row up to a size that is allowed."""

@@ -23,6 +23,7 @@ from models.forced import Forced, force
 from serving import pieces, signatures
 from serving.allowed_ops import ForeignOpError, check_ops
 from serving.card import EXTRA, SOURCE_PIECES, TARGET_PIECES, Card
+from serving.limits import pieces_of
 from serving.search import Decoding, Search
 
 WARMUP_FILE = "tf_serving_warmup_requests"  # TensorFlow Serving looks for this name in assets.extra
@@ -58,9 +59,17 @@ class ServedModel(tf.Module):
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=signatures.TEXT)])
     def _best(self, text: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """text [n] -> source ids [n, source], pieces of the best answer [n, target], its score [n]."""
-        source = _padded(self._source_ids(text))
+        source = self._source(text)
         tokens, scores = self._untracked.search(source, answers=1)
         return source, tokens[:, 0], scores[:, 0]
+
+    def _source(self, text: tf.Tensor) -> tf.Tensor:
+        """Text [n] -> ids [n, source], with END; a text that is too long is an error."""
+        return _padded(pieces_of(text, self._source_ids, self.settings.max_source_length, signatures.TEXT))
+
+    def _target(self, text: tf.Tensor, name: str) -> tf.RaggedTensor:
+        """Answers, or their beginnings, [n] -> ids [n, target], without END; likewise."""
+        return pieces_of(text, self._target_tokenizer.tokenize, self.settings.max_source_length, name)
 
     def _text(self, tokens: tf.Tensor) -> tf.Tensor:
         """Pieces [..., target] -> strings [...]."""
@@ -77,13 +86,13 @@ class ServedModel(tf.Module):
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=signatures.TEXT)])
     def without_xla(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """`without_xla`: as `serving_default`, for a server that compiles nothing."""
-        tokens, scores = self._untracked.search(_padded(self._source_ids(text)), answers=1, compiled=False)
+        tokens, scores = self._untracked.search(self._source(text), answers=1, compiled=False)
         return {signatures.TEXT: self._text(tokens[:, 0]), signatures.SCORE: scores[:, 0]}
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=signatures.TEXT)])
     def n_best(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """`n_best`: all hypotheses of the beam, best first."""
-        source = _padded(self._source_ids(text))
+        source = self._source(text)
         tokens, scores = self._untracked.search(source, answers=self.settings.beam_size)
         return {signatures.TEXT: self._text(tokens), signatures.SCORE: scores}
 
@@ -94,8 +103,8 @@ class ServedModel(tf.Module):
     def complete(self, text: tf.Tensor, prefix: tf.Tensor) -> dict[str, tf.Tensor]:
         """`complete`: the best answer of each row that begins as it is told to."""
         _same_rows(text, prefix, signatures.PREFIX)
-        beginning = _padded(self._target_tokenizer.tokenize(prefix))
-        tokens, scores = self._untracked.search.complete(_padded(self._source_ids(text)), beginning)
+        beginning = _padded(self._target(prefix, signatures.PREFIX))
+        tokens, scores = self._untracked.search.complete(self._source(text), beginning)
         return {signatures.TEXT: self._text(tokens[:, 0]), signatures.SCORE: scores[:, 0]}
 
     @tf.function(
@@ -108,7 +117,7 @@ class ServedModel(tf.Module):
     def sample(self, text: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
         """`sample`: an answer of each row that is drawn."""
         _same_rows(text, seed, signatures.SEED)
-        tokens, scores = self._untracked.search.sample(_padded(self._source_ids(text)), tf.cast(seed, tf.int32))
+        tokens, scores = self._untracked.search.sample(self._source(text), tf.cast(seed, tf.int32))
         return {signatures.TEXT: self._text(tokens[:, 0]), signatures.SCORE: scores[:, 0]}
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, name=signatures.TEXT)])
@@ -135,8 +144,8 @@ class ServedModel(tf.Module):
         """`score`: the score that a given answer has, as `n_best` would give it, and its attention."""
         _same_rows(text, target, signatures.TARGET)
         ends = tf.fill([tf.size(target), 1], END)
-        tokens = _padded(tf.concat([self._target_tokenizer.tokenize(target), ends], axis=1))
-        source = _padded(self._source_ids(text))
+        tokens = _padded(tf.concat([self._target(target, signatures.TARGET), ends], axis=1))
+        source = self._source(text)
         forced = force(self._untracked.model, source, tokens)
         length = tf.math.count_nonzero(tokens != PAD, axis=1, dtype=tf.int32)
         score = decoding.normalise(

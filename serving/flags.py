@@ -14,6 +14,7 @@ Count = Annotated[int, annotated_types.Ge(0)]
 AtLeastOne = Annotated[int, annotated_types.Ge(1)]
 
 THREADS = 4 * (os.cpu_count() or 1)
+BATCHING_THREADS = 64  # a request that waits for its batch keeps a thread, so fewer threads would make small batches
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +107,22 @@ def parse(argv: list[str]) -> tuple[Flags, list[str]]:
         parser.error("--port=0 and --rest_api_port=0: one of them must be a port, or --grpc_socket_path be set")
     if flags.port and flags.port == flags.rest_api_port:
         parser.error(f"--port and --rest_api_port are both {flags.port}, they must differ")
-    return flags, ignored
+    return _with_threads_for_batches(flags), ignored
+
+
+def _with_threads_for_batches(flags: Flags) -> Flags:
+    """More threads than by default, where batches are made and nothing else was asked for."""
+    if not flags.enable_batching:
+        return flags
+
+    def more(threads: int) -> int:
+        return max(THREADS, BATCHING_THREADS) if threads == THREADS else threads
+
+    return dataclasses.replace(
+        flags,
+        grpc_max_threads=more(flags.grpc_max_threads),
+        rest_api_num_threads=more(flags.rest_api_num_threads),
+    )
 
 
 def _reader(hint: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import functools
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,7 @@ from tensorflow_serving.apis import (
     predict_pb2,
 )
 
+from serving import memory
 from serving.core import ServerCore
 from serving.errors import ServingError, Status, truncated
 from serving.grpc_inference import inference_methods
@@ -117,7 +119,15 @@ class GrpcServer:
         )
 
     def _handler(self, name: str, method: Method, request_class: Any) -> grpc.RpcMethodHandler:
+        def deserialize(message: bytes) -> Any:
+            try:
+                return request_class.FromString(message)
+            except Exception:
+                memory.ended(len(message))
+                raise
+
         def call(request: Any, context: grpc.ServicerContext) -> Any:
+            context.add_callback(functools.partial(memory.ended, request.ByteSize()))
             with self._monitor.request(name, "GRPC") as seen:
                 try:
                     return method(request, _timeout_ms(context.time_remaining()))
@@ -131,7 +141,7 @@ class GrpcServer:
 
         return grpc.unary_unary_rpc_method_handler(
             call,
-            request_deserializer=request_class.FromString,
+            request_deserializer=deserialize,
             response_serializer=lambda message: message.SerializeToString(),
         )
 

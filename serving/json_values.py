@@ -17,6 +17,7 @@ FLOATS: dict[int, tuple[type[np.floating[Any]], int]] = {
     1: (np.float32, 2**24 - 1),
     2: (np.float64, 2**53 - 1),
 }  # dtype -> type, largest integer that it takes
+MOST_SHOWN = 2**16  # characters: far more than a person reads, and far less than a request may have
 NARROWEST, WIDEST = -(2**63), 2**64 - 1  # a JSON number without fraction or exponent beyond these is a double
 
 
@@ -26,8 +27,15 @@ def invalid(message: str) -> ServingError:
 
 
 def shown(value: Any) -> str:
-    """A value as messages have it."""
-    return json.dumps(value, indent=4, ensure_ascii=False)
+    """A value as messages have it; of a very large or deep one the beginning."""
+    text: list[str] = []
+    size = 0
+    for part in json.JSONEncoder(indent=4, ensure_ascii=False).iterencode(value):  # no more of it than is wanted
+        text.append(part[: MOST_SHOWN - size])
+        size += len(part)
+        if size > MOST_SHOWN:
+            return "".join(text) + "..."
+    return "".join(text)
 
 
 def kind(value: Any) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import uvicorn
 
+from serving import memory
 from serving.rest import RestApi
 
 KEEP_ALIVE_S = 120
@@ -74,6 +75,7 @@ class RestServer:
         names = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields.items()]
         await send({"type": "http.response.start", "status": response.status, "headers": names})
         await send({"type": "http.response.body", "body": response.body})
+        memory.ended(len(body))
 
 
 def _listen(port: int) -> socket.socket:

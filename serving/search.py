@@ -68,6 +68,8 @@ class Decoding:
     """The `decoding` section: how the exported model searches.
 
     Attributes:
+        max_source_length: a text of more pieces, with END, is refused (so are such answers that are given); what it
+            would cost grows with the length, and for a Transformer with its square.
         beam_size: hypotheses kept a row, and the number of answers of the signature `n_best`.
         length_penalty: alpha of GNMT's length penalty (Wu 2016, eq. 14); 0 is none.
         max_length_ratio: an answer has at most this many pieces for each piece of the source,
@@ -90,6 +92,7 @@ class Decoding:
     coverage_penalty: typing.Annotated[float, annotated_types.Ge(0)] = 0.0
     sampling: Sampling = dataclasses.field(default_factory=Sampling)
     compiled: Buckets | None = None
+    max_source_length: typing.Annotated[int, annotated_types.Ge(2)] = 4096
 
     def __post_init__(self) -> None:
         """Coverage ranks answers: there must be several."""

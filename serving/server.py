@@ -47,12 +47,14 @@ def serve(flags: Flags, ignored: list[str], stop: threading.Event) -> int:
     _silence_imports()
     import tensorflow as tf
 
+    from serving import memory
     from serving.core import ServerCore
     from serving.pollers import ConfigFilePoller
 
     tf.get_logger().setLevel("ERROR")  # the loader of sessions is deprecated, and what TensorFlow Serving does
     for name in ignored:
         log(f"--{name} has no effect on this server")
+    memory.keep_little()
     started = time.monotonic()
     wait_s = flags.model_config_file_poll_wait_seconds
     try:

@@ -46,6 +46,8 @@ DTYPES = (
 BY_NUMBER = {dtype.number: dtype for dtype in DTYPES}
 BY_NUMPY = {dtype.numpy: dtype for dtype in DTYPES}
 STRING, BOOL, UINT64 = 7, 10, 23
+STRING_BYTES = 32  # of an empty string, in NumPy and in TensorFlow
+MOST_MADE_UP = 2**29  # bytes of values that a message does not hold
 MAX_RANK = 32  # of an array in NumPy 1
 
 
@@ -64,7 +66,8 @@ def object_array(values: list[Any], shape: tuple[int, ...]) -> np.ndarray[Any, A
 def read_tensor(proto: Any) -> np.ndarray[Any, Any]:
     """TensorProto -> array, by the rules of `tensorflow::Tensor::FromProto`; ValueError if it is not a tensor.
 
-    Fewer values than the shape has repeat the last one (none at all: zeros); those that are too many are dropped.
+    Fewer values than the shape has repeat the last one (none at all: zeros); those that are too many are dropped. That
+    far the rules: here a message of twenty bytes does not get a tensor of gigabytes for it (`MOST_MADE_UP`).
     """
     dtype = BY_NUMBER.get(proto.dtype)
     if dtype is None:
@@ -77,6 +80,8 @@ def read_tensor(proto: Any) -> np.ndarray[Any, Any]:
         return _from_content(proto.tensor_content, dtype, size).reshape(shape)
     values = _flat(getattr(proto, dtype.field), dtype)[:size]
     if len(values) < size:
+        if (size - len(values)) * (dtype.numpy.itemsize if dtype.number != STRING else STRING_BYTES) > MOST_MADE_UP:
+            raise ValueError(f"shape {shape} has {size} values, the message {len(values)}: too many to make up")
         last = values[-1:] if len(values) else _zeros(dtype)
         values = np.concatenate([values, np.repeat(last, size - len(values))])
     return values.reshape(shape)

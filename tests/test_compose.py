@@ -12,6 +12,8 @@ import pytest
 import yaml
 
 from pipeline import config as configuration
+from serving import batching_parameters
+from serving import flags as server_flags
 from serving.allowed_ops import OLDEST_IMAGE, version_of
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -42,6 +44,15 @@ class Dependency(Strict):
     condition: typing.Literal["service_started", "service_healthy", "service_completed_successfully"]
 
 
+class Config(Strict):
+    source: str
+    target: typing.Annotated[str, pydantic.Field(pattern="^/")]
+
+
+class File(Strict):
+    file: str
+
+
 class Service(Strict):
     image: typing.Annotated[str, pydantic.Field(pattern=f"^{TAG}$")]
     user: typing.Annotated[str, pydantic.Field(pattern=r"^[1-9]\d*:[1-9]\d*$")]
@@ -54,6 +65,7 @@ class Service(Strict):
     build: Build | None = None
     command: list[str] | None = None
     environment: dict[str, str] = {}
+    configs: list[Config] = []
     ports: list[typing.Annotated[str, pydantic.Field(pattern=r"^127\.0\.0\.1:\d+:\d+$")]] = []
     depends_on: dict[str, Dependency] = {}
     healthcheck: Healthcheck | None = None
@@ -69,6 +81,7 @@ class Compose(Strict):
     services: dict[str, Service]
     networks: dict[str, Network]
     volumes: dict[str, dict[str, str]]
+    configs: dict[str, File] = {}
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +100,7 @@ def test_what_services_name_is_there(compose: Compose, dockerfile: str) -> None:
     for service in compose.services.values():
         assert set(service.networks) <= compose.networks.keys()
         assert {volume.split(":")[0] for volume in service.volumes} <= compose.volumes.keys()
+        assert {config.source for config in service.configs} <= compose.configs.keys()
         assert service.depends_on.keys() <= compose.services.keys()
         assert service.build is None or service.build.target in stages
         for name, dependency in service.depends_on.items():
@@ -118,6 +132,18 @@ def test_the_serving_image_is_one_that_exports_run_on(compose: Compose) -> None:
     assert serving.command and "--xla_cpu_compilation_enabled=true" in serving.command
     assert serving.volumes == ["models:/models:ro"] and serving.environment["MODEL_BASE_PATH"] == "/models"
     assert "models:/state/models" in compose.services["pipeline"].volumes  # where `Home.models` pushes
+
+
+def test_the_serving_image_batches_as_our_server_would(compose: Compose) -> None:
+    serving = compose.services["serving"]
+    [config] = serving.configs
+    file = ROOT / compose.configs[config.source].file
+    parameters = batching_parameters.read(file.read_text(), str(file))
+    assert parameters.execution_limit < parameters.max_batch_size  # `fovea predict` asks for more rows than a batch has
+    flags, ignored = server_flags.parse([*(serving.command or []), "--model_base_path=/models"])
+    assert (flags.enable_batching, flags.batching_parameters_file) == (True, config.target)
+    assert flags.grpc_max_threads >= 2 * parameters.execution_limit
+    assert ignored == ["xla_cpu_compilation_enabled"]
 
 
 def test_the_job_is_a_run_of_an_example(compose: Compose) -> None:

@@ -16,7 +16,7 @@ from serving.batching_parameters import Parameters
 from serving.errors import ServingError, Status
 from serving.predict import predict
 from serving.saved_model import SavedModel, Threads
-from tests.serving.tiny_server import DEADLINE_S, export_tiny_model
+from tests.serving.tiny_server import DEADLINE_S, export_tiny_model, wait_until
 
 LONG = 10**12  # microseconds: a batch that waits until it is full
 TEXTS = ["one", "two", "drei", "four", "five", "six!!"]
@@ -127,6 +127,33 @@ def test_what_cannot_be_batched(model: Counting, signature: str, inputs: Any, st
     assert caught.value.status is status
     assert ask(batched, "half", x=np.float32([3]))["y"].tolist() == [1.5]  # and life goes on
     batched.close()
+
+
+def test_what_is_wrong_with_one_request_is_not_told_the_others(model: Counting) -> None:
+    batched = BatchedModel(model, Parameters(max_batch_size=2, batch_timeout_micros=LONG))
+    found: dict[str, Any] = {}
+
+    def client(signature: str, values: Any) -> None:
+        try:
+            (output,) = ask(batched, signature, **{"index" if signature == "pick" else "x": values}).values()
+            found[f"{signature} {values}"] = output.tolist()
+        except ServingError as error:
+            found[f"{signature} {values}"] = error.message.partition(",")[0].partition(" but")[0]
+
+    asked = [("pick", np.int32([1])), ("pick", np.int32([7])), ("half", np.float32([3])), ("half", np.int64([5]))]
+    threads = [threading.Thread(target=client, args=pair) for pair in asked]
+    for thread in threads:
+        thread.start()
+    threads[0].join(DEADLINE_S), threads[1].join(DEADLINE_S)  # together, and then one by one
+    wait_until(lambda: len(batched._batches) == 2, "requests of two types to wait apart")
+    batched.close()
+    threads[2].join(DEADLINE_S), threads[3].join(DEADLINE_S)
+    assert found == {
+        "pick [1]": [3.0],
+        "pick [7]": "indices[0] = 7 is not in [0",
+        "half [3.]": [1.5],
+        "half [5]": "Expects arg[0] to be float",
+    }
 
 
 @pytest.mark.parametrize("pad", [False, True])

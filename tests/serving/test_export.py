@@ -14,12 +14,15 @@ from serving.saved_model import SavedModel, Threads
 from serving.search import Buckets, Decoding
 from tests.serving.exports import TARGETS, TEXTS, exported
 
+MOST = 61  # pieces of a text
 ALL = {"serving_default", "n_best", "align", "score", "complete", "sample", "examples"}
 
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    settings = Decoding(beam_size=3, length_penalty=0.7, coverage_penalty=0.3, min_length_ratio=0.5)
+    settings = Decoding(
+        beam_size=3, length_penalty=0.7, coverage_penalty=0.3, min_length_ratio=0.5, max_source_length=MOST
+    )
     return exported(tmp_path_factory.mktemp("export") / "1", settings)
 
 
@@ -92,6 +95,21 @@ def test_no_rows_and_empty_texts(model: LocalModel) -> None:
     assert nothing["score"].shape == (0,) and len(nothing["attention"]) == 0
     empty = score(model, [""], [""])
     assert empty["target_pieces"].tolist() == [["</s>"]] and np.isfinite(empty["score"]).all()
+
+
+def test_a_text_that_is_too_long_is_refused(model: LocalModel) -> None:
+    longest = "a" * (MOST - 1)  # and END
+    assert len(model.predict("serving_default", {"text": ["", longest, "e"]})["text"]) == 3
+    refused = f"at most {MOST} pieces a row \\(decoding.max_source_length\\), and a row has"
+    words = " ".join(["A"] * MOST)
+    for signature, inputs, error in (
+        ("serving_default", {"text": ["e", longest + "a"]}, f"text is too long: {refused}\\D*{MOST + 1}]"),
+        ("align", {"text": ["a" * 1000]}, f"text is too long: {refused}\\D*1000\\] \\[bytes]"),
+        ("score", {"text": ["a"], "target": [words + " A"]}, f"target is too long: {refused}\\D*{MOST + 1}]"),
+        ("complete", {"text": ["a"], "prefix": [words + " A"]}, f"prefix is too long: {refused}\\D*{MOST + 1}]"),
+    ):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=error):
+            model.predict(signature, inputs)
 
 
 def test_as_many_answers_as_texts(model: LocalModel) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from serving.flags import Flags, parse
+from serving.flags import BATCHING_THREADS, THREADS, Flags, parse
 from serving.server import main
 
 
@@ -22,6 +22,13 @@ def test_defaults_are_tensorflow_servings() -> None:
     assert (flags.model_name, flags.port, flags.rest_api_port) == ("default", 8500, 0)
     assert (flags.max_num_load_retries, flags.load_retry_interval_micros) == (5, 60_000_000)
     assert (flags.file_system_poll_wait_seconds, flags.rest_api_timeout_in_ms) == (1, 30_000)
+
+
+def test_batches_have_threads_to_wait_in() -> None:
+    flags, _ = parse(["--model_base_path=/m"])
+    assert (flags.grpc_max_threads, flags.rest_api_num_threads) == (THREADS, THREADS)
+    flags, _ = parse(["--model_base_path=/m", "--enable_batching", "--rest_api_num_threads=7"])
+    assert flags.grpc_max_threads >= BATCHING_THREADS and flags.rest_api_num_threads == 7
 
 
 def test_flags_without_effect_are_accepted() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from serving.errors import ServingError, Status
+from serving.json_values import MOST_SHOWN
 from serving.request_json import parse, read_inputs
 from serving.response_json import write_outputs
 from serving.tensors import object_array
@@ -144,6 +145,15 @@ def test_what_is_refused(body: str, dtypes: dict[str, int], message: str) -> Non
         read(body, **dtypes)
     assert caught.value.status is Status.INVALID_ARGUMENT
     assert message in caught.value.message
+
+
+@pytest.mark.parametrize("depth", [40, 400, 800])
+def test_of_what_is_very_large_or_deep_a_message_has_the_beginning(depth: int) -> None:
+    for value in ("[" * depth + "]" * depth, '{"a":' * depth + "1" + "}" * depth, f"[{'1, ' * 100_000}1]"):
+        with pytest.raises(ServingError) as caught:
+            read(f'{{"instances": 1, "inputs": {value}}}', x=STRING)
+        assert caught.value.status is Status.INVALID_ARGUMENT
+        assert len(caught.value.message) < 2 * MOST_SHOWN
 
 
 @pytest.mark.parametrize("dtype", [BFLOAT16, COMPLEX64])

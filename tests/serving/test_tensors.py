@@ -69,6 +69,8 @@ def test_strings_in_tensor_content() -> None:
         ({"dtype": 0}, "dtype 0 is not one of"),
         ({"dtype": 1, "tensor_shape": {"unknown_rank": True}}, "must be known"),
         ({"dtype": 1, "tensor_shape": {"dim": [{"size": -1}]}}, r"shape \(-1,\) of a value must be known"),
+        ({"dtype": 1, "tensor_shape": {"dim": [{"size": 2**31}]}}, "has 2147483648 values, the message 0: too many"),
+        ({"dtype": 7, "tensor_shape": {"dim": [{"size": 2**25}]}, "string_val": [b"a"]}, "the message 1: too many"),
         ({"dtype": 1, "tensor_content": b"abc"}, "tensor_content has 3 bytes, 1 x float need 4"),
     ],
 )

@@ -18,7 +18,7 @@ from typing import Any
 
 MODEL = "tiny"
 ROOT = Path(__file__).parents[2]
-DEADLINE_S = 60.0
+DEADLINE_S = 180.0
 
 
 def wait_until(condition: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> Any:
@@ -170,6 +170,11 @@ def export_tiny_model(path: Path, version: int) -> None:
         tf.io.write_file(path, "through")  # into a named pipe: blocks until someone opens it to read
         return {"version": tf.identity(tiny.version)}
 
+    def endless(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Until it is cancelled, between two of its steps."""
+        (y,) = tf.while_loop(lambda y: y >= 0, lambda y: ((y + 1) % 7,), (x,))
+        return {"y": y}
+
     def signature(function: Callable[..., Any], **specs: Any) -> Any:
         named = [tf.TensorSpec(shape, dtype, name) for name, (shape, dtype) in specs.items()]
         return tf.function(function).get_concrete_function(*named)
@@ -183,5 +188,6 @@ def export_tiny_model(path: Path, version: int) -> None:
         "echo": signature(echo, raw=([None], tf.string)),
         "narrow": signature(narrow, x=([None], tf.float16)),
         "wait": signature(wait, path=([], tf.string)),
+        "endless": signature(endless, x=([], tf.int32)),
     }
     tf.saved_model.save(tiny, str(path), signatures=signatures)

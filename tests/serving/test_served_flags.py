@@ -1,0 +1,129 @@
+"""Flags whose effect a client sees, on one server that has them all."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+from serving.client import connect
+from serving.errors import ServingError, Status, http_status
+from serving.flags import Flags
+from serving.life import ModelVersions, Retries
+from serving.pollers import BasePathPoller
+from serving.saved_model import SavedModel, Threads
+from serving.server import main, serve
+from serving.versions import latest
+from serving.warmup import MAX_RECORDS, warm_up
+from tests.serving.test_version_life import warm_up_record, write_warm_up
+from tests.serving.test_versions import load
+from tests.serving.tiny_server import Server, export_tiny_model, free_port, running
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("flags")
+    export_tiny_model(folder / "models" / "3", version=3)
+    write_warm_up(folder / "models" / "3", warm_up_record("pick", index=[11]))
+    (folder / "monitoring").write_text("prometheus_config { enable: true }")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def flagged(folder: Path) -> Iterator[Server]:
+    flags = ["--enable_model_warmup=false", "--enable_serialization_as_tensor_content", "--rest_api_timeout_in_ms=200"]
+    flags += ["--rest_api_enable_cors_support", f"--monitoring_config_file={folder}/monitoring"]
+    flags += [f"--grpc_socket_path={folder}/socket", "--tensorflow_session_parallelism=7"]
+    with running(folder / "models", folder / "log", *flags) as started:
+        started.wait_ready()  # without its warm-up request, which fails
+        yield started
+
+
+def test_a_unix_socket(flagged: Server, folder: Path) -> None:
+    with connect(f"unix:{folder}/socket", "tiny") as client:
+        assert client.predict("half", {"x": [3.0]})["y"].tolist() == [1.5]
+
+
+def test_values_in_tensor_content(flagged: Server) -> None:
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = "tiny", "half"
+    request.inputs["x"].CopyFrom(tf.make_tensor_proto([3.0, 5.0]))
+    with grpc.insecure_channel(flagged.grpc_address) as channel:
+        answer = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(request, timeout=60)
+    output = answer.outputs["y"]
+    assert (list(output.float_val), tf.make_ndarray(output).tolist()) == ([], [1.5, 2.5])
+
+
+def test_the_timeout_of_rest(flagged: Server) -> None:
+    status, answer = flagged.predict({"signature_name": "endless", "inputs": 3})
+    assert status == 504 and list(answer) == ["error"]
+
+
+def test_every_answer_has_cors_headers(flagged: Server, server: Server) -> None:
+    for asked, origin in ((flagged, "*"), (server, None)):
+        connection = http.client.HTTPConnection("localhost", asked.rest_port)
+        for path in ("/v1/models/tiny", "/v1/models/none"):
+            connection.request("GET", path)
+            response = connection.getresponse()
+            response.read()
+            assert response.headers["Access-Control-Allow-Origin"] == origin
+        connection.close()
+
+
+def test_counts_are_at_tensorflow_servings_path(flagged: Server) -> None:
+    status, content = flagged.http("GET", "/monitoring/prometheus/metrics")
+    assert status == 200 and b"# TYPE :tensorflow:serving:request_count counter" in content
+
+
+def test_a_version_by_number_over_rest(flagged: Server) -> None:
+    _, content = flagged.http("GET", "/v1/models/tiny/versions/3/metadata")
+    assert json.loads(content)["model_spec"]["version"] == "3"
+    status, content = flagged.http("GET", "/v1/models/tiny/versions/7/metadata")
+    assert (status, json.loads(content)) == (404, {"error": "Servable not found for request: Specific(tiny, 7)"})
+
+
+def test_tags_that_the_model_does_not_have(folder: Path, capfd: Any) -> None:
+    flags = Flags(str(folder / "models"), port=free_port(), max_num_load_retries=0, saved_model_tags="serve,gpu")
+    assert serve(flags, [], threading.Event()) == 1
+    message = "failed to start: NOT_FOUND: Could not find meta graph def matching supplied tags: { serve gpu }"
+    assert message in capfd.readouterr().err
+
+
+def test_too_many_warm_up_requests(folder: Path, tmp_path: Path) -> None:
+    model = SavedModel(str(folder / "models" / "3"), ["serve"], Threads())
+    write_warm_up(tmp_path, *[b""] * (MAX_RECORDS + 1))
+    with pytest.raises(ServingError, match=rf"exceeds the maximum \({MAX_RECORDS}\) at {tmp_path}"):
+        warm_up(model, str(tmp_path))
+    model.close()
+
+
+def test_a_base_path_that_is_looked_at_once(tmp_path: Path) -> None:
+    (tmp_path / "1").mkdir()
+    model = ModelVersions("once", load, Retries(0))
+    BasePathPoller(model, str(tmp_path), latest(), interval_s=0).start()  # type: ignore[arg-type]
+    assert [state.number for state in model.states()] == [1]
+    assert "poller of once" not in [thread.name for thread in threading.enumerate()]
+    model.close()
+
+
+def test_the_version_of_the_server(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"Fovea model server, TensorFlow {tf.__version__}\n"
+
+
+def test_statuses_over_http() -> None:
+    expected = {
+        "OK": 200, "INVALID_ARGUMENT": 400, "FAILED_PRECONDITION": 400, "OUT_OF_RANGE": 400, "UNAUTHENTICATED": 401,
+        "PERMISSION_DENIED": 403, "NOT_FOUND": 404, "ABORTED": 409, "ALREADY_EXISTS": 409, "RESOURCE_EXHAUSTED": 429,
+        "CANCELLED": 499, "UNIMPLEMENTED": 501, "UNAVAILABLE": 503, "DEADLINE_EXCEEDED": 504, "UNKNOWN": 500,
+        "INTERNAL": 500, "DATA_LOSS": 500,
+    }  # fmt: skip
+    assert {status.name: http_status(status) for status in Status} == expected
