@@ -149,8 +149,14 @@ def versions(client: MlflowClient, name: str) -> list[Version]:
 
 
 def champions(client: MlflowClient, name: str) -> list[str]:
-    """The versions that were champion, newest last."""
-    return _registered(client, name)[1].get(CHAMPIONS_TAG, "").split()
+    """The versions that were champion, up to the one that is: the alias decides, also where it was moved by hand."""
+    aliases, tags = _registered(client, name)
+    if CHAMPION not in aliases:
+        return []
+    champion, past = str(aliases[CHAMPION]), tags.get(CHAMPIONS_TAG, "").split()
+    while past and past[-1] != champion:
+        past.pop()
+    return past or [champion]
 
 
 def crown(client: MlflowClient, name: str, version: str, before: Sequence[str] | None = None) -> None:
@@ -158,8 +164,8 @@ def crown(client: MlflowClient, name: str, version: str, before: Sequence[str] |
     past = champions(client, name) if before is None else list(before)
     if past[-1:] != [version]:
         past.append(version)
-    client.set_registered_model_alias(name, CHAMPION, version)
     client.set_registered_model_tag(name, CHAMPIONS_TAG, " ".join(past))
+    client.set_registered_model_alias(name, CHAMPION, version)  # last: it is what counts
 
 
 def _registered(client: MlflowClient, name: str) -> tuple[dict[str, str], dict[str, str]]:

@@ -171,6 +171,17 @@ class Unavailable(RuntimeError):  # noqa: N818  it is no error of ours
     """MLflow cannot be used now."""
 
 
+@contextlib.contextmanager
+def needed(store: Store) -> Iterator[None]:
+    """Say in plain words that MLflow cannot be used, where nothing can be done without it."""
+    try:
+        yield
+    except Exception as error:
+        if not tracking_calls.unavailable(error):
+            raise
+        raise Unavailable(f"MLflow at {store.name()} cannot be used: {_brief(error)}; nothing has changed") from error
+
+
 def open_run(
     store: Store,
     name: str,

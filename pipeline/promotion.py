@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import typing
 
-from components import model_digest, pushing, registry
+from components import model_digest, pushing, registry, tracking
 from components.tracking_store import Store
 from pipeline import metadata
 from pipeline.home import Home
@@ -56,8 +56,8 @@ def rollback(home: Home, name: str) -> Promoted:
 
 
 def _move(home: Home, name: str, why: str, choose: typing.Callable[[list[str], list[str]], str]) -> Promoted:
-    with home.alone(name):
-        store = home.kept_tracking(name)
+    store = home.kept_tracking(name)
+    with home.alone(name), tracking.needed(store):
         client = store.client()
         known = {one.version: one for one in registry.versions(client, name)}
         if not known:
