@@ -6,15 +6,18 @@ import ml_metadata
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
 from tfx.types import Artifact
 
+from components import pushing
+
 CANDIDATE = "candidate"
 SERVED_MODEL_ID = "current_model_id"  # on an InfraBlessing: the model that was served for it
 
 
 class LatestOtherBlessedModel(LatestBlessedModelStrategy):
-    """The latest blessed model that is not the candidate itself.
+    """The model that is served: the one pushed last, by a run or by hand, that is not the candidate itself.
 
     A run that finds everything in the cache has a candidate that was blessed before. Compared with itself it would be
     evaluated, blessed and pushed a second time. Neither is a model the champion that did not serve: nobody has it.
+    Where nothing was pushed, the latest blessed model is the champion.
     """
 
     def resolve_artifacts(
@@ -25,6 +28,9 @@ class LatestOtherBlessedModel(LatestBlessedModelStrategy):
         others = {key: value for key, value in input_dict.items() if key != CANDIDATE}
         passed_over = candidates | _not_servable(store)
         others["model"] = [model for model in others["model"] if model.id not in passed_over]
+        by_id = {model.id: model for model in others["model"]}
+        pushed = [by_id[model_id] for model_id, _ in pushing.pushes(store) if model_id in by_id]
+        others["model"] = pushed[-1:] or others["model"]
         resolved = super().resolve_artifacts(store, others)
         return None if resolved is None else resolved | {CANDIDATE: input_dict[CANDIDATE]}
 

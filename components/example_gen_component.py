@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import operator
 import os
@@ -32,7 +33,10 @@ _COUNTS_FILE = "counts.jsonl"
 
 
 class RejectedRows(Artifact):
-    """rejected.jsonl, and the custom properties rows_train, rows_validation, rows_test, rows_rejected."""
+    """rejected.jsonl, and the custom properties rows_train, rows_validation, rows_test, rows_rejected.
+
+    digest_train and so on are of the rows themselves, in any order: the same rows have the same.
+    """
 
     TYPE_NAME = "fovea.RejectedRows"
 
@@ -68,6 +72,12 @@ def _element(rank: str, row: rows.Row, splitter: Splitter) -> tuple[str, str, by
     return rank, splitter(row), rows.to_example(row).SerializeToString(deterministic=True)
 
 
+def _digest(element: tuple[str, str, bytes]) -> tuple[str, int]:
+    """A row's part of the digest of its split, a sum that no order changes."""
+    _, split, example = element
+    return f"digest_{split}", int.from_bytes(hashlib.sha256(example).digest()[:8], "big")
+
+
 def _subset(good: beam.PCollection, size: int) -> beam.PCollection:
     """The `size` rows that rank first: exact, and the same on every runner."""
     last = (
@@ -101,8 +111,9 @@ class Executor(BaseExampleGenExecutor):
         kept = read["kept"] if config.max_rows is None else _subset(read["kept"], config.max_rows)
         of_splits = kept | "Splits" >> beam.Map(lambda row: row[1]) | "Count" >> beam.combiners.Count.PerElement()
         of_all = read[GOOD] | "Sum" >> beam.CombineGlobally(sum) | "Named" >> beam.Map(lambda count: (GOOD, count))
+        digests = kept | "Digests" >> beam.Map(_digest) | "Added" >> beam.CombinePerKey(sum)
         _ = (
-            (of_splits, of_all)
+            (of_splits, of_all, digests)
             | "AllCounts" >> beam.Flatten()
             | "Counted" >> beam.Map(json.dumps)
             | "Counts" >> _write_text(os.path.join(folder, _COUNTS_FILE))
@@ -128,10 +139,14 @@ class Executor(BaseExampleGenExecutor):
         letters = os.path.join(artifact.uri, REJECTED_FILE)
         fileio.makedirs(exec_properties["dead_letters_dir"])
         fileio.copy(letters, os.path.join(exec_properties["dead_letters_dir"], REJECTED_FILE), overwrite=True)
-        counts = dict.fromkeys((*SPLITS, GOOD), 0) | dict(_json_lines(os.path.join(artifact.uri, _COUNTS_FILE)))
+        counted = dict(_json_lines(os.path.join(artifact.uri, _COUNTS_FILE)))
+        counts = {name: counted.get(name, 0) for name in (*SPLITS, GOOD)}
         counts[REJECTED] = sum(1 for _ in _json_lines(letters))
         for name, count in counts.items():
             artifact.set_int_custom_property(f"rows_{name}", count)
+        for split in SPLITS:
+            digest = counted.get(f"digest_{split}", 0) % 2**64
+            artifact.set_string_custom_property(f"digest_{split}", f"{digest:016x}")
         rejected = (rows.Rejected(**fields) for fields in _json_lines(letters))
         require_sound(counts, rejected, config.max_rejected_fraction)
 

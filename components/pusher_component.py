@@ -1,4 +1,4 @@
-"""TFX's Pusher, which never pushes the same export twice."""
+"""TFX's Pusher, which never pushes the same export twice in a row, and never one that was changed."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from tfx.types import Artifact, artifact_utils
 from tfx.types import standard_component_specs as specs
 from tfx.utils import proto_utils
 
+from components.model_digest import DIGEST
+from components.pushing import push
 from serving.card import Card, exported_versions
 
 
 class Executor(executor.Executor):
-    """Pushes a blessed model, unless that very export is the newest version already (blessed anew, say)."""
+    """Pushes a blessed model, whole or not at all; not if it is the newest version already (blessed anew, say)."""
 
     def Do(
         self,
@@ -25,15 +27,23 @@ class Executor(executor.Executor):
         exec_properties: dict[str, typing.Any],
     ) -> None:
         """See TFX."""
+        pushed = artifact_utils.get_single_instance(output_dict[specs.PUSHED_MODEL_KEY])
+        if not self.CheckBlessing(input_dict):
+            self._MarkNotPushed(pushed)
+            return
         destination = pusher_pb2.PushDestination()
         proto_utils.json_to_proto(exec_properties[specs.PUSH_DESTINATION_KEY], destination)
-        candidate = Card.of(pathlib.Path(self.GetModelPath(input_dict)))
-        for version in exported_versions(pathlib.Path(destination.filesystem.base_directory))[-1:]:  # what is served
-            if self.CheckBlessing(input_dict) and Card.of(version) == candidate:
-                pushed = artifact_utils.get_single_instance(output_dict[specs.PUSHED_MODEL_KEY])
-                self._MarkPushed(pushed, pushed_destination=str(version), pushed_version=version.name)
-                return
-        super().Do(input_dict, output_dict, exec_properties)
+        base, candidate = (
+            pathlib.Path(destination.filesystem.base_directory),
+            pathlib.Path(self.GetModelPath(input_dict)),
+        )
+        served = exported_versions(base)[-1:]
+        if served and Card.of(served[0]) == Card.of(candidate):
+            (version,) = served
+        else:
+            model = artifact_utils.get_single_instance(input_dict[specs.MODEL_KEY])
+            version = push(candidate, base, model.get_string_custom_property(DIGEST))
+        self._MarkPushed(pushed, pushed_destination=str(version), pushed_version=version.name)
 
 
 class Pusher(component.Pusher):

@@ -16,7 +16,17 @@ import keras
 import rich.console
 import tensorflow as tf
 
-from components import alignment_layer, batches, progress, settings, tokenizer, tracking, training
+from components import (
+    alignment_layer,
+    batches,
+    curves,
+    progress,
+    settings,
+    tokenizer,
+    tracking,
+    tracking_store,
+    training,
+)
 from components.decoded_score import DecodedScore
 from components.subword_sampling import SubwordSampling
 from components.transform import SourceGraph
@@ -50,7 +60,7 @@ class Config:
     decoding: search.Decoding
     token_unit: str
     kinds: tuple[str, str]
-    tracking: tracking.Store
+    tracking: tracking_store.Store
     checkpoints: str
     code: str
 
@@ -79,7 +89,7 @@ def run_fn(fn_args: typing.Any) -> None:
     """Train a model of the zoo on the transformed rows and export it. Called by TFX's Trainer."""
     config = settings.from_json(Config, fn_args.custom_config)
     data = Data.of(fn_args.train_files, fn_args.eval_files, fn_args.tokenizer_uri)
-    model, outcome = train(config, data, fn_args.mlflow_run_id)
+    model, outcome = train(config, data, tracking.Run(config.tracking, fn_args.mlflow_run))
     rows = batches.sample(data.validation_files, batches.Config(), alignment_layer.ROWS)
     aligned = alignment_layer.choose(model, rows)
     served = export.ServedModel(
@@ -97,12 +107,12 @@ def run_fn(fn_args: typing.Any) -> None:
     shutil.rmtree(config.checkpoints)  # also those of trainings that were given up
 
 
-def train(config: Config, data: Data, mlflow_run_id: str) -> Trained:
+def train(config: Config, data: Data, run: tracking.Run) -> Trained:
     """Train a model, with a bar in the terminal and its learning curves in MLflow."""
     keras.utils.set_random_seed(config.training.seed)
     model, exported = _models(config, data.tokenizers)
     checkpoints = _checkpoint_dir(config, [*data.training_files, *data.validation_files])
-    with progress.TrainingBar(rich.console.Console(stderr=True)) as bar:
+    with progress.TrainingBar(rich.console.Console(stderr=True)) as bar, curves.Curves(run) as curve:
         outcome = training.train(
             model,
             functools.partial(
@@ -115,7 +125,7 @@ def train(config: Config, data: Data, mlflow_run_id: str) -> Trained:
             functools.partial(batches.evaluation, data.validation_files, config.training.batches),
             config.training,
             checkpoints,
-            observers=[bar, tracking.Curves(config.tracking, mlflow_run_id)],
+            observers=[bar, curve],
             score=_score(config, exported, data.validation_files, data.tokenizers),
         )
     if exported is not model:

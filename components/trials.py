@@ -25,14 +25,14 @@ class Request:
         tune: what they change.
         folder: where the search keeps its state: one that was killed goes on from there.
         tokenizer_uri: of the Tokenizer's artifact.
-        mlflow_run_id: of the search.
+        mlflow_run: the key of the search's.
     """
 
     trainer: trainer.Config
     tune: tuning.Config
     folder: str
     tokenizer_uri: str = ""
-    mlflow_run_id: str = ""
+    mlflow_run: str = ""
 
 
 class Trials(base_tuner.BaseTuner):
@@ -68,14 +68,15 @@ class Trials(base_tuner.BaseTuner):
             trainer.Config, {**dataclasses.asdict(base), **sections, "checkpoints": str(checkpoints)}
         )
         parameters = {path: str(value) for path, value in values.items()}
-        run_id = tracking.open_trial(base.tracking, self._request.mlflow_run_id, f"trial {trial.trial_id}", parameters)
-        with tracking.closed_at_the_end(base.tracking, run_id):
+        search = tracking.Run(base.tracking, self._request.mlflow_run)
+        run = tracking.open_run(base.tracking, f"trial {trial.trial_id}", {}, parameters, parent=search)
+        with tracking.closed_at_the_end(run):
             try:
-                outcome = trainer.train(config, self._data, run_id).outcome
+                outcome = trainer.train(config, self._data, run).outcome
             except DivergenceError as error:
                 raise keras_tuner.errors.FailedTrialError(str(error)) from error
             measured = outcome.validation_loss if outcome.score is None else outcome.score
-            tracking.log_metrics(base.tracking.client(), run_id, {self._objective.name: measured})
+            run.metrics({self._objective.name: measured})
         shutil.rmtree(checkpoints, ignore_errors=True)
         return {self._objective.name: measured}
 

@@ -24,7 +24,7 @@ class Executor(executor.Executor):
         config = json.loads(exec_properties[CUSTOM_CONFIG])
         store = settings.from_json(Request, config).trainer.tracking
         config["tokenizer_uri"] = artifact_utils.get_single_uri(input_dict[TOKENIZER])
-        config["mlflow_run_id"] = tracking.find_run(store, self._context.pipeline_run_id)
+        config["mlflow_run"] = tracking.find_run(store, self._context.pipeline_run_id).key
         super().Do(input_dict, output_dict, {**exec_properties, CUSTOM_CONFIG: json.dumps(config)})
 
 

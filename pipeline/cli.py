@@ -73,12 +73,12 @@ def check(config: ConfigArgument, set_: SetOption = None, json_: JsonOption = Fa
 def run(config: ConfigArgument, set_: SetOption = None, home: HomeOption = None, json_: JsonOption = False) -> None:
     """Run the pipeline: from raw rows to a blessed, pushed model."""
     began_s = time.monotonic()
-    from components import tracking
+    from components import tracking_store
     from pipeline.home import Home
 
     err.print(f"[bold]fovea run[/] {escape(str(config))}", soft_wrap=True)
     place = Home.at(home)
-    with tracking.made_beside(place.tracking("")):
+    with tracking_store.made_beside(place.tracking("")):
         load_tensorflow()
         from components import example_gen, sources
 
@@ -223,16 +223,75 @@ def export(
 
 
 @app.command()
-def models(home: HomeOption = None, json_: JsonOption = False) -> None:
-    """What is trained, blessed and pushed."""
-    from pipeline import lineage
+def sync(home: HomeOption = None, json_: JsonOption = False) -> None:
+    """Bring to MLflow what it could not take during runs, and close runs that were killed."""
+    from pipeline import sync as syncing
     from pipeline.home import Home
 
-    known = lineage.models(Home.at(home))
+    synced = syncing.sync(Home.at(home))
+    if json_:
+        _print_json(dataclasses.asdict(synced))
+    else:
+        syncing.show(synced, rich.console.Console(highlight=False))
+    if synced.waiting:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def models(home: HomeOption = None, json_: JsonOption = False) -> None:
+    """What is trained, blessed, pushed and registered; runs that were killed are closed, too."""
+    from pipeline import lineage
+    from pipeline import sync as syncing
+    from pipeline.home import Home
+
+    place = Home.at(home)
+    syncing.close_all_killed(place)
+    known = lineage.models(place)
     if json_:
         _print_json([dataclasses.asdict(model) for model in known])
     else:
         lineage.show(known, rich.console.Console(highlight=False))
+
+
+NameArgument = typing.Annotated[str, typer.Argument(metavar="NAME", help="Of a pipeline.")]
+
+
+@app.command()
+def promote(
+    name: NameArgument,
+    version: typing.Annotated[str, typer.Argument(metavar="VERSION", help="Of the registered model.")],
+    home: HomeOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Make a registered version the champion: it is pushed again, as the newest, and so served."""
+    from pipeline import promotion
+    from pipeline.home import Home
+
+    _promoted(lambda: promotion.promote(Home.at(home), name, version), json_)
+
+
+@app.command()
+def rollback(name: NameArgument, home: HomeOption = None, json_: JsonOption = False) -> None:
+    """Make the champion before this one the champion again."""
+    from pipeline import promotion
+    from pipeline.home import Home
+
+    _promoted(lambda: promotion.rollback(Home.at(home), name), json_)
+
+
+def _promoted(act: typing.Callable[[], typing.Any], json_: bool) -> None:
+    """Do it, and say what is served now."""
+    from pipeline.promotion import PromotionError
+
+    try:
+        done = act()
+    except PromotionError as error:
+        raise CommandError(str(error)) from error
+    if json_:
+        _print_json(dataclasses.asdict(done))
+    else:
+        was = f", not {done.was}" if done.was else ""
+        print(f"version {done.version} of {done.name} is the champion{was}: served as {done.pushed_as}, {done.path}")
 
 
 @app.command()

@@ -48,6 +48,7 @@ class Config:
         tune: what `fovea tune` tries; None: nothing.
         beam: arguments of the Beam pipelines, handed on as they are.
         tracking_uri: of MLflow; "" is SQLite in the home folder.
+        retries: how often a component that fails is tried again; a training goes on from its last checkpoint.
     """
 
     __pydantic_config__: typing.ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -63,6 +64,7 @@ class Config:
     tune: tuning.Config | None = None
     beam: tuple[str, ...] = BEAM
     tracking_uri: str = ""
+    retries: typing.Annotated[int, pydantic.Field(ge=0)] = 0
 
 
 class Finder(typing.NamedTuple):

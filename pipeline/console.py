@@ -17,6 +17,7 @@ from rich.markup import escape
 from components import alignment, attention_metrics
 from components.evaluator import Verdict
 from components.example_gen import REJECTED
+from components.registrar_component import REGISTERED_VERSION
 from components.serving_check import Verdict as Served
 from components.training import OUTCOME_FILE
 from models.contract import SPLITS
@@ -27,8 +28,14 @@ SHOWN_WORDS = 3
 FOR_EXPERTS = (attention_metrics.ENTROPY, attention_metrics.COVERAGE)  # neither good nor bad by themselves
 
 
-def report(out: rich.console.Console, event: local.Starting | local.Finished) -> None:
-    """One line of progress: a component began, or what it made and in which time."""
+def report(out: rich.console.Console, event: local.Event) -> None:
+    """One line of progress: a component began, failed, or what it made and in which time."""
+    if isinstance(event, local.Failed):
+        told = (
+            f"  [yellow]↻[/] [bold]{event.name:<20}[/]{event.seconds:6.1f} s   {escape(str(event.error))}: tried again"
+        )
+        out.print(told, soft_wrap=True)
+        return
     if isinstance(event, local.Starting):
         if out.is_terminal:
             out.print(f"  [dim]▸ {event.name}[/]", end="\r")
@@ -82,6 +89,11 @@ def _push(outputs: local.Outputs) -> str:
     return f"version {_property(outputs['pushed_model'], 'pushed_version')}" if pushed else "nothing pushed"
 
 
+def _registration(outputs: local.Outputs) -> str:
+    version = _property(outputs["registration"], REGISTERED_VERSION)
+    return f"version {version} in MLflow" if version else "nothing registered"
+
+
 # What each component made, in a few words, from its output artifacts.
 DESCRIPTIONS: dict[str, Callable[[local.Outputs], str]] = {
     "ExampleGen": _rows,
@@ -96,6 +108,7 @@ DESCRIPTIONS: dict[str, Callable[[local.Outputs], str]] = {
     "Evaluator": _evaluation,
     "ServingValidator": _served,
     "Pusher": _push,
+    "Registrar": _registration,
 }
 
 

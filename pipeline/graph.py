@@ -20,6 +20,7 @@ from components.data_checks import AnomalyGate, SchemaGen
 from components.evaluator_component import Evaluator
 from components.example_gen_component import RowExampleGen
 from components.pusher_component import Pusher
+from components.registrar_component import Registrar
 from components.serving_validator_component import ServingValidator
 from components.tokenizer_component import TokenizerTrainer
 from components.trainer_component import Trainer
@@ -73,7 +74,13 @@ def build(config: Config, home: Home) -> pipeline.Pipeline:
     )
     # What the server runs is started, not imported, and part of what its blessing says.
     judges = [versioned(evaluator, "components.tfma_metrics"), versioned(served, "serving.server")]
-    ends = [champion, *judges, versioned(pusher)]
+    registrar = Registrar(
+        model=training.outputs["model"],
+        pushed_model=pusher.outputs["pushed_model"],
+        evaluation=evaluator.outputs["evaluation"],
+        tracking=home.tracking(config.name, config.tracking_uri),
+    )
+    ends = [champion, *judges, versioned(pusher), versioned(registrar, "components.registry")]
     return _pipeline(config, home, [*data.values(), training, *ends])  # training's digest is in its custom_config
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
+import json
 import os
 import pathlib
 from collections.abc import Iterator
 
-from components import tracking
+from components.tracking_store import Store
 from serving.card import exported_versions
 
 
@@ -19,6 +20,7 @@ class Home:
 
     metadata.db                 ML Metadata: every artifact and execution
     mlflow.db, mlflow/          MLflow's runs and their artefacts
+    tracking/NAME/              what MLflow does not have yet of runs: see `components/tracking_journal.py`
     artifacts/NAME/COMPONENT/   what the components made
     checkpoints/NAME/           trainings under way
     tuning/NAME/                searches over parameters: KerasTuner's state
@@ -71,11 +73,27 @@ class Home:
                 raise RuntimeError(f"another run of {name!r} is under way in {self.root}") from None
             yield
 
-    def tracking(self, name: str, uri: str = "") -> tracking.Store:
+    def tracking(self, name: str, uri: str = "") -> Store:
         """MLflow's store: `uri`, or SQLite here."""
+        state = str(self.root / "tracking")
         if uri:
-            return tracking.Store(uri=uri, artifacts="", experiment=name)
-        return tracking.Store(f"sqlite:///{self.root / 'mlflow.db'}", str(self.root / "mlflow" / name), name)
+            return Store(uri, artifacts="", experiment=name, state=state)
+        return Store(f"sqlite:///{self.root / 'mlflow.db'}", str(self.root / "mlflow" / name), name, state)
+
+    def keep_tracking(self, store: Store) -> None:
+        """Remember where the runs of a pipeline go, for commands that have no configuration."""
+        path = self._kept(store.experiment)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(dataclasses.asdict(store)))
+
+    def kept_tracking(self, name: str) -> Store:
+        """Where the last run of a pipeline went."""
+        path = self._kept(name)
+        return Store(**json.loads(path.read_text())) if path.exists() else self.tracking(name)
+
+    def _kept(self, name: str) -> pathlib.Path:
+        return self.root / "tracking" / name / "store.json"
 
     def find_model(self, name_or_path: str) -> pathlib.Path:
         """The SavedModel of that name (its newest pushed version) or at that path.

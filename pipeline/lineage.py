@@ -1,4 +1,4 @@
-"""What ML Metadata knows of models: `fovea models`."""
+"""What ML Metadata and MLflow know of models: `fovea models`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,13 @@ import rich.table
 from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
+from components import pushing, registry, tracking_calls
+from components.model_digest import DIGEST
 from components.trainer_component import MLFLOW_RUN_ID
+from pipeline import metadata
 from pipeline.home import Home
+
+UNKNOWN = "?"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,15 +30,20 @@ class Model:
     version: str | None  # of the push; None: not pushed
     path: str
     mlflow_run_id: str
+    digest: str = ""
+    registered: str | None = None  # version in MLflow's registry; None: not registered; UNKNOWN: MLflow is away
+    aliases: tuple[str, ...] = ()  # of that version: the champion is the one that is served
 
 
 def models(home: Home) -> list[Model]:
     """Every model of the home folder, oldest first."""
     if not home.metadata_db.exists():
         return []
-    connection = metadata_store_pb2.ConnectionConfig()
-    connection.sqlite.filename_uri = str(home.metadata_db)
-    store = metadata_store.MetadataStore(connection)
+    with metadata.told_if_locked(home):
+        return _with_registered(_known(metadata.connect(home)), home)
+
+
+def _known(store: metadata_store.MetadataStore) -> list[Model]:
     blessings: dict[int, bool] = {}
     for artifact in store.get_artifacts_by_type("ModelBlessing"):
         properties = artifact.custom_properties
@@ -41,7 +51,7 @@ def models(home: Home) -> list[Model]:
             blessed = properties["blessed"].int_value == 1
             model_id = properties["current_model_id"].int_value
             blessings[model_id] = blessings.get(model_id, False) or blessed
-    versions = _pushed_versions(store)
+    versions = dict(pushing.pushes(store))
     return [
         Model(
             id=artifact.id,
@@ -51,24 +61,30 @@ def models(home: Home) -> list[Model]:
             version=versions.get(artifact.id),
             path=artifact.uri,
             mlflow_run_id=artifact.custom_properties[MLFLOW_RUN_ID].string_value,
+            digest=artifact.custom_properties[DIGEST].string_value,
         )
         for artifact in store.get_artifacts_by_type("Model")
         if artifact.state == metadata_store_pb2.Artifact.LIVE
     ]
 
 
-def _pushed_versions(store: metadata_store.MetadataStore) -> dict[int, str]:
-    """Model id -> the version that it was pushed as, by the executions that pushed it."""
-    versions = {}
-    for pushed in store.get_artifacts_by_type("PushedModel"):
-        version = pushed.custom_properties["pushed_version"].string_value
-        if not version:
-            continue
-        makers = [e.execution_id for e in store.get_events_by_artifact_ids([pushed.id]) if e.type == e.OUTPUT]
-        for event in store.get_events_by_execution_ids(makers):
-            if event.type == event.INPUT and event.path.steps[0].key == "model":
-                versions[event.artifact_id] = version
-    return versions
+def _with_registered(known: list[Model], home: Home) -> list[Model]:
+    """The same with what MLflow's registry says of them."""
+    found: dict[tuple[str, str], registry.Version | None] = {}
+    for name in {model.name for model in known}:
+        try:
+            versions = registry.versions(home.kept_tracking(name).client(), name)
+        except Exception as error:
+            if not tracking_calls.unavailable(error):
+                raise
+            return [dataclasses.replace(model, registered=UNKNOWN) for model in known]
+        found |= {(name, version.digest): version for version in versions}
+    return [
+        dataclasses.replace(model, registered=version.version, aliases=version.aliases)
+        if (version := found.get((model.name, model.digest)))
+        else model
+        for model in known
+    ]
 
 
 def _pipeline(store: metadata_store.MetadataStore, artifact_id: int) -> str:
@@ -78,10 +94,10 @@ def _pipeline(store: metadata_store.MetadataStore, artifact_id: int) -> str:
 
 def show(known: list[Model], out: rich.console.Console) -> None:
     """A table, a model a line."""
-    table = rich.table.Table("id", "name", "trained", "blessed", "pushed as", "MLflow run")
+    table = rich.table.Table("id", "name", "trained", "blessed", "pushed as", "registered", "MLflow run")
     words = {True: "[green]yes[/]", False: "[yellow]no[/]", None: "-"}
     for model in known:
-        table.add_row(
-            str(model.id), model.name, model.trained, words[model.blessed], model.version or "-", model.mlflow_run_id
-        )
+        registered = " ".join([model.registered or "-", *(f"[bold]{alias}[/]" for alias in model.aliases)])
+        about = (str(model.id), model.name, model.trained, words[model.blessed])
+        table.add_row(*about, model.version or "-", registered, model.mlflow_run_id)
     out.print(table if known else "no model has been trained here")

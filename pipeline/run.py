@@ -4,33 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import json
 import pathlib
-import typing
+import time
 
 import rich.console
-import yaml
 from tfx.orchestration import pipeline
 
-from components import alignment, tracking
-from components.evaluator import (
-    ALIGNMENTS_FILE,
-    PREDICTIONS_FILE,
-    VERDICT_FILE,
-    Aligned,
-    Verdict,
-    read_alignments,
-)
+from components import alignment, system_metrics, tracking
+from components.evaluator import Aligned, Verdict, read_alignments
 from components.example_gen import REJECTED
 from components.example_gen_component import REJECTED_FILE
 from components.serving_check import SKIPPED
-from components.serving_check import VERDICT_FILE as SERVING_FILE
 from components.serving_check import Verdict as Served
-from components.trainer_component import MLFLOW_RUN_ID
-from components.training import OUTCOME_FILE
 from models.contract import SPLITS
 from pipeline import config as configuration
-from pipeline import console, graph
+from pipeline import console, graph, metadata, sync, tracked
 from pipeline.home import Home
 from pipeline.result import Result, Run
 from pipeline.runners import local
@@ -40,30 +28,39 @@ def execute(config: configuration.Config, home: Home, out: rich.console.Console)
     """Run the pipeline, report on `out` as it goes, and keep track of it in MLflow."""
     with home.alone(config.name):
         pipeline_run_id = datetime.datetime.now().isoformat(timespec="milliseconds")
-        store = home.tracking(config.name, config.tracking_uri)
-        run_id = tracking.open_run(store, pipeline_run_id, {"fovea.name": config.name}, configuration.to_flat(config))
-        with tracking.closed_at_the_end(store, run_id):
-            finished = run_components(graph.build(config, home), pipeline_run_id, out)
-            run = _conclude(config, home, run_id, finished)
-            _log(store.client(), run_id, config, run, finished)
-            return run
+        run = tracked.open_run(config, home, pipeline_run_id)
+        with tracking.closed_at_the_end(run), system_metrics.sampled(run), metadata.told_if_locked(home):
+            finished = run_components(graph.build(config, home), config, home, run, out)
+            concluded = _conclude(config, home, run.id, finished)
+            tracked.conclude(run, concluded, finished)
+        known_as = sync.complete(home, config.name).completed.get(run.key, concluded.result.mlflow_run_id)
+        return concluded._replace(result=dataclasses.replace(concluded.result, mlflow_run_id=known_as))
 
 
 def run_components(
-    components: pipeline.Pipeline, pipeline_run_id: str, out: rich.console.Console
+    components: pipeline.Pipeline,
+    config: configuration.Config,
+    home: Home,
+    run: tracking.Run,
+    out: rich.console.Console,
 ) -> dict[str, local.Finished]:
-    """Run the components of a graph, and report on `out` as they go -> what each made, by its id."""
+    """Run the components of a graph, report on `out` and in MLflow as they go -> what each made, by its id."""
     finished: dict[str, local.Finished] = {}
-    current = "Graph"
+    tracker = tracked.Tracker(config, home, run)
+    current, began_s = "Graph", time.monotonic()
     try:
-        for event in local.run(components, pipeline_run_id):
-            current = event.name
+        for event in local.run(components, run.journal.facts["pipeline_run_id"], config.retries):
+            current, began_s = event.name, time.monotonic()
             console.report(out, event)
+            tracker.follow(event)
             if isinstance(event, local.Finished):
                 finished[event.name] = event
-    except Exception:
+    except Exception as error:
         out.print(f"  [red]✗[/] [bold]{current}[/] failed")
+        tracker.failed(current, time.monotonic() - began_s, error)
         raise
+    finally:
+        tracked.link(home, run)
     return finished
 
 
@@ -100,40 +97,6 @@ def _draw(samples: tuple[Aligned, ...], folder: pathlib.Path) -> tuple[pathlib.P
         alignment.png(sample.source_pieces, sample.target_pieces, sample.weights(), path, title=sample.source)
         pictures.append(path)
     return tuple(pictures)
-
-
-def _log(
-    client: typing.Any,
-    run_id: str,
-    config: configuration.Config,
-    run: Run,
-    finished: dict[str, local.Finished],
-) -> None:
-    """What MLflow keeps of the run beside the learning curves, which the Trainer logs."""
-    evaluation = _uri(finished["Evaluator"], "evaluation")
-    tracking.log_metrics(client, run_id, {f"test/{name}": value for name, value in run.result.metrics.items()})
-    tracking.log_parameters(client, run_id, {f"rows.{name}": str(count) for name, count in run.result.rows.items()})
-    (model,) = finished["Trainer"].outputs["model"]
-    tags = {
-        "fovea.blessed": str(run.result.blessed).lower(),
-        "fovea.model_path": run.result.model_path or "",
-        "fovea.cached": ", ".join(run.result.cached),
-        "fovea.trained_in_run": model.get_string_custom_property(MLFLOW_RUN_ID),
-    }
-    tags |= {f"sacrebleu.{name}": signature for name, signature in run.result.signatures.items()}
-    for event in finished.values():
-        for key, artifacts in event.outputs.items():
-            tags[f"mlmd.{event.name}.{key}"] = ", ".join(str(artifact.id) for artifact in artifacts)
-    tracking.set_tags(client, run_id, tags)
-    client.log_text(run_id, yaml.safe_dump(configuration.to_document(config), sort_keys=False), "config.yaml")
-    client.log_text(run_id, json.dumps(dataclasses.asdict(run.result), indent=2), "result.json")
-    for name in (PREDICTIONS_FILE, ALIGNMENTS_FILE, VERDICT_FILE):
-        client.log_artifact(run_id, str(evaluation / name), "evaluation")
-    client.log_artifact(run_id, str(_uri(finished["ServingValidator"], "blessing") / SERVING_FILE), "evaluation")
-    client.log_artifact(run_id, str(run.dead_letters))
-    client.log_artifact(run_id, str(_uri(finished["Trainer"], "model_run") / OUTCOME_FILE))
-    for picture in run.pictures:
-        client.log_artifact(run_id, str(picture), "alignments")
 
 
 def _uri(event: local.Finished, output: str) -> pathlib.Path:

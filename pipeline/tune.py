@@ -13,7 +13,7 @@ import rich.table
 
 from components import tracking
 from pipeline import config as configuration
-from pipeline import graph
+from pipeline import graph, tracked
 from pipeline.home import Home
 from pipeline.run import run_components
 
@@ -47,16 +47,14 @@ def execute(config: configuration.Config, home: Home, out: rich.console.Console)
     """Search, report on `out` as it goes, and keep track of it in MLflow."""
     with home.alone(config.name):
         pipeline_run_id = datetime.datetime.now().isoformat(timespec="milliseconds")
-        store = home.tracking(config.name, config.tracking_uri)
-        tags = {"fovea.name": config.name, "fovea.kind": "tune"}
-        run_id = tracking.open_run(store, pipeline_run_id, tags, configuration.to_flat(config))
-        with tracking.closed_at_the_end(store, run_id):
-            finished = run_components(graph.build_tuning(config, home), pipeline_run_id, out)
+        run = tracked.open_run(config, home, pipeline_run_id, **{"fovea.kind": "tune"})
+        with tracking.closed_at_the_end(run):
+            finished = run_components(graph.build_tuning(config, home), config, home, run, out)
             (results,) = finished["Tuner"].outputs["tuner_results"]
             rows = json.loads((pathlib.Path(results.uri) / RESULTS_FILE).read_text())
-            result = Result(config.name, graph.objective(config, home), run_id, tuple(_trial(row) for row in rows))
-            tracking.log_metrics(store.client(), run_id, {f"best/{result.objective}": result.trials[0].score})
-            store.client().log_text(run_id, json.dumps(dataclasses.asdict(result), indent=2), "trials.json")
+            result = Result(config.name, graph.objective(config, home), run.id, tuple(_trial(row) for row in rows))
+            run.metrics({f"best/{result.objective}": result.trials[0].score})
+            run.text(json.dumps(dataclasses.asdict(result), indent=2), "trials.json")
             return result
 
 

@@ -42,6 +42,7 @@ if ! command -v c++ >/dev/null; then
   export CC="$zig cc" CXX="$zig c++" LDSHARED="$zig cc -shared" LDCXXSHARED="$zig c++ -shared"
 fi
 .venv/bin/uv pip install --quiet --python .venv/bin/python --compile-bytecode --require-hashes -r requirements.lock
+.venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes -r scripts/postgresql.lock # a tracking_uri may name it
 .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
 touch .venv/ready
 echo "setup: done; .venv/bin/fovea is the command"

@@ -24,17 +24,33 @@ class Finished(typing.NamedTuple):
     outputs: Outputs
 
 
+class Failed(typing.NamedTuple):
+    """A component that failed, and is tried again."""
+
+    name: str
+    seconds: float
+    error: Exception
+
+
 class Starting(typing.NamedTuple):
     """A component that is about to run."""
 
     name: str
 
 
-def run(graph: pipeline.Pipeline, pipeline_run_id: str) -> Iterator[Starting | Finished]:
+Event = Starting | Failed | Finished
+
+
+def run(graph: pipeline.Pipeline, pipeline_run_id: str, retries: int = 0) -> Iterator[Event]:
     """Run every component of the graph, and yield what happens as it happens.
 
+    Args:
+        graph: the components.
+        pipeline_run_id: of this run, in ML Metadata.
+        retries: how often a component that fails is tried again.
+
     Raises:
-        Exception: what a component raised; ML Metadata then holds it as failed, and nothing after it ran.
+        Exception: what a component raised at last; ML Metadata then holds it as failed, and nothing after it ran.
     """
     compiled = compiler.Compiler().compile(graph)
     runtime_parameter_utils.substitute_runtime_parameter(
@@ -46,15 +62,22 @@ def run(graph: pipeline.Pipeline, pipeline_run_id: str) -> Iterator[Starting | F
     for node in compiled.nodes:
         name = node.pipeline_node.node_info.id
         yield Starting(name)
-        began_s = time.monotonic()
-        info = launcher.Launcher(
-            pipeline_node=node.pipeline_node,
-            mlmd_connection=connection,
-            pipeline_info=compiled.pipeline_info,
-            pipeline_runtime_spec=compiled.runtime_spec,
-            executor_spec=runner_utils.extract_executor_spec(deployment, name),
-            custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, name),
-        ).launch()
+        for left in range(retries, -1, -1):
+            began_s = time.monotonic()
+            try:
+                info = launcher.Launcher(
+                    pipeline_node=node.pipeline_node,
+                    mlmd_connection=connection,
+                    pipeline_info=compiled.pipeline_info,
+                    pipeline_runtime_spec=compiled.runtime_spec,
+                    executor_spec=runner_utils.extract_executor_spec(deployment, name),
+                    custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, name),
+                ).launch()
+                break
+            except Exception as error:
+                if not left:
+                    raise
+                yield Failed(name, time.monotonic() - began_s, error)
         outputs, cached = _outputs(connection, info.execution_id if info else None)
         yield Finished(name, time.monotonic() - began_s, cached, outputs)
 

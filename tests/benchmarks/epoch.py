@@ -24,6 +24,8 @@ import rich.console
 import tensorflow as tf
 
 from components import batches, progress, tokenizer, tracking, training
+from components.curves import Curves
+from components.tracking_store import Store
 from models.contract import SOURCE_IDS, TARGET_IDS
 from models.zoo import rnn
 from tests.benchmarks import sentences
@@ -183,8 +185,8 @@ def measure(rows: sentences.Rows, config: training.Config, folder: pathlib.Path)
     padding = Padding.of(batches_of_epoch(0))
     count = sum(len(pool[TARGET_IDS].lengths) for pool in batches.pools(rows.files, config.batches.pool_rows))
     clock = Clock(batches_of_epoch, Bare.of(rows, config, padding, count))
-    store = tracking.Store(f"sqlite:///{folder}/mlflow.db", str(folder / "artifacts"), "benchmark")
-    curves = tracking.Curves(store, tracking.open_run(store, "benchmark", {}, {}))
+    store = Store(f"sqlite:///{folder}/mlflow.db", str(folder / "artifacts"), "benchmark", str(folder / "state"))
+    curves = Curves(tracking.open_run(store, "benchmark", {}, {}))
     validation = list(batches.sample(rows.files, config.batches, VALIDATION_ROWS))
     others, own_cpu_s = machine.Others(), machine.own_cpu_s()
     with progress.TrainingBar(rich.console.Console(stderr=True)) as bar:

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 import pytest
 
-from components import tokenizer, tracking, trainer, training
+from components import tokenizer, trainer, training
+from components.tracking_store import Store
 from models.contract import DECODER_IDS, SOURCE_IDS
 from serving.search import Decoding
 
@@ -24,7 +25,7 @@ def tokenizers() -> tokenizer.Tokenizers:
 
 
 def config(**options: str) -> trainer.Config:
-    store = tracking.Store("sqlite:///unused.db", "", "unused")
+    store = Store("sqlite:///unused.db", "", "unused", "")
     return trainer.Config(
         "unused", MODEL, training.Config(**options), Decoding(), "word", ("bpe", "char"), store, "unused", "unused"
     )

@@ -87,7 +87,7 @@ def test_a_second_run_reuses_everything_and_pushes_nothing(workshop: Workshop, f
     again = workshop.run().result
     assert set(again.cached) == {
         "ExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Tokenizer", "Transform", "Trainer",
-        "Evaluator", "ServingValidator", "Pusher",
+        "Evaluator", "ServingValidator", "Pusher", "Registrar",
     }  # fmt: skip
     assert pushed(workshop) == before
     assert again.version == first.result.version and again.metrics == first.result.metrics

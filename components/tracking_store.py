@@ -1,0 +1,95 @@
+"""Where MLflow's runs go."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import typing
+from collections.abc import Iterator
+
+if typing.TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+# MLflow would ask a server that is away for two minutes, at every call. Who wants that sets them.
+SETTINGS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # standard output belongs to `--json`
+}
+NOISE = {
+    "alembic": logging.WARNING,  # "Context impl SQLiteImpl", at INFO
+    "mlflow.pyfunc": logging.WARNING,  # "Validating input example against model signature"
+    "mlflow.store.db.utils": logging.CRITICAL,  # "Creating initial MLflow database tables"; a traceback of what we tell
+    "urllib3.connectionpool": logging.ERROR,  # each retry
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Store:
+    """Where runs go.
+
+    Attributes:
+        uri: MLflow's tracking URI, such as "sqlite:///mlflow.db" or "http://mlflow:5000".
+        artifacts: folder or URI of the artefacts of a new experiment; "" leaves the choice to an MLflow server.
+        experiment: the experiment's name: the pipeline's.
+        state: folder of what is known of runs that are not over, or not all in MLflow.
+    """
+
+    uri: str
+    artifacts: str
+    experiment: str
+    state: str
+
+    def client(self) -> MlflowClient:
+        """A client of the store; creates the SQLite file at first use."""
+        for name, level in NOISE.items():
+            logging.getLogger(name).setLevel(level)
+        for name, value in SETTINGS.items():
+            os.environ.setdefault(name, value)
+        from mlflow import MlflowClient
+
+        if not self.uri.startswith(("sqlite:", "http:", "https:")):
+            _reach(self.uri)
+        return MlflowClient(self.uri)
+
+    def name(self) -> str:
+        """The URI without the password that it may hold."""
+        return re.sub(r"//[^/@]*@", "//…@", self.uri)
+
+    @property
+    def journals(self) -> pathlib.Path:
+        return pathlib.Path(self.state) / self.experiment
+
+
+def _reach(uri: str) -> None:
+    """Connect to a database once: MLflow itself tries for a hundred seconds."""
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(uri)
+    engine.connect().close()
+    engine.dispose()
+
+
+@contextlib.contextmanager
+def made_beside(store: Store) -> Iterator[None]:
+    """Make a new SQLite store in a process of its own while the body does something else, such as imports.
+
+    MLflow's migrations take three seconds; most machines have a second core for them.
+    """
+    path = pathlib.Path(store.uri.removeprefix("sqlite:///"))
+    if not store.uri.startswith("sqlite:///") or path.exists():
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    code = "import sys; from components.tracking_store import Store; Store(*sys.argv[1:]).client().search_experiments()"
+    arguments = [sys.executable, "-W", "ignore", "-c", code, *dataclasses.astuple(store)]
+    project = pathlib.Path(__file__).parent.parent
+    with subprocess.Popen(arguments, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+        yield
