@@ -4,7 +4,7 @@ The real model decodes the real test rows in Beam; TFMA adds up our metrics for 
 thresholds and compares with the latest blessed model. Beside TFMA's own files the evaluation artifact holds
 
 - ``predictions.jsonl``, a row a line: ``{"source": "keep", "references": ["K IY P"], "prediction": "K IY P"}``, and its
-  ``"group"`` and gold ``"alignment"`` where it has them;
+  ``"origin"``, ``"group"`` and gold ``"alignment"`` where it has them;
 - ``alignments.jsonl``, the first of these rows with their attention (`Aligned`);
 - ``verdict.json``: metrics, slices, blessed or not, and the reasons in words (`Verdict`).
 """
@@ -28,6 +28,7 @@ from models.contract import GROUP
 PREDICTIONS_FILE = "predictions.jsonl"
 ALIGNMENTS_FILE = "alignments.jsonl"
 VERDICT_FILE = "verdict.json"
+CHAMPION = "champion"  # its answer, in predictions.jsonl
 
 DEFAULT_METRICS: tuple[MetricName, ...] = (
     "sequence_error_rate",
@@ -89,6 +90,7 @@ class Verdict:
         slices: slice, such as "source_length:5-8" -> {"rows": n, name: value}.
         differences: metric -> how the candidate compares with the champion.
         signatures: how sacreBLEU's scores were computed, see `metrics.signatures`.
+        warnings: what is no reason against the candidate, but should be known.
     """
 
     rows: int
@@ -99,6 +101,7 @@ class Verdict:
     slices: dict[str, dict[str, float]]
     differences: dict[MetricName, Difference] = dataclasses.field(default_factory=dict)
     signatures: dict[str, str] = dataclasses.field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     def write(self, evaluation: pathlib.Path) -> None:
         """Write it into the evaluation artifact's folder."""
@@ -109,7 +112,8 @@ class Verdict:
         """Read it from the evaluation artifact's folder."""
         fields = json.loads((evaluation / VERDICT_FILE).read_text())
         differences = {name: Difference(**values) for name, values in fields["differences"].items()}
-        return cls(**fields | {"reasons": tuple(fields["reasons"]), "differences": differences})
+        texts = {name: tuple(fields[name]) for name in ("reasons", "warnings")}
+        return cls(**fields | texts | {"differences": differences})
 
 
 def group_means(slices: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
@@ -178,7 +182,7 @@ class Aligned:
 
 
 def read_predictions(evaluation: pathlib.Path) -> Iterator[dict[str, typing.Any]]:
-    """The decoded test rows: {"source", "references", "prediction"}, "group" and "alignment" where there are any."""
+    """The decoded test rows: {"source", "references", "prediction"}, "origin", "group", "alignment" where they are."""
     with (evaluation / PREDICTIONS_FILE).open() as lines:
         yield from map(json.loads, lines)
 

@@ -18,6 +18,7 @@ from tfx.utils import io_utils, path_utils
 
 from components import alignment, attention_metrics, bootstrap, metrics, settings
 from components.evaluator import (
+    CHAMPION,
     PREDICTIONS_FILE,
     Aligned,
     Config,
@@ -29,11 +30,10 @@ from components.evaluator import (
 )
 from components.tfma_config import eval_config
 from components.tfma_metrics import strings
-from models.contract import ALIGNMENT, GROUP, REFERENCES, SOURCE
+from models.contract import ALIGNMENT, GROUP, ORIGIN, REFERENCES, SOURCE
 from serving import local, signatures
 
 CANDIDATE, BASELINE = "candidate", "baseline"  # TFMA's own names
-CHAMPION = "champion"  # its answer, in predictions.jsonl
 EVALUATED_SPLIT = "test"
 ALIGNED_ROWS = 8
 
@@ -123,7 +123,7 @@ def _prediction_line(extracts: dict[str, typing.Any]) -> str:
     }
     if BASELINE in predictions:
         row[CHAMPION] = strings(predictions[BASELINE][signatures.TEXT])[0]
-    for name in (GROUP, ALIGNMENT):
+    for name in (GROUP, ALIGNMENT, ORIGIN):
         values = features.get(name)
         text = "".join(strings([] if values is None else values))
         if text:
@@ -200,12 +200,13 @@ def _verdict(
     return Verdict(
         rows=int(overall.pop("rows")),
         blessed=all(each.holds for each in judged),
-        reasons=tuple(each.sentence for each in judged) + attention.sentences(),
+        reasons=tuple(each.sentence for each in judged),
         metrics=overall | group_means(slices) | attention.metrics,
         baseline={name: value for name, value in baseline.items() if name != "rows"},
         slices=slices,
         differences=differences,
         signatures=computed,
+        warnings=attention.sentences(),
     )
 
 

@@ -8,15 +8,27 @@ import hashlib
 import json
 import pathlib
 import shutil
+import tempfile
 import typing
 import uuid
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 import rich.console
 import tensorflow as tf
 
-from components import alignment_layer, batches, progress, settings, tokenizer, tracking, training
+from components import (
+    alignment,
+    alignment_layer,
+    attention_watch,
+    batches,
+    progress,
+    settings,
+    tokenizer,
+    tracking,
+    training,
+)
 from components.decoded_score import DecodedScore
 from components.subword_sampling import SubwordSampling
 from components.transform import SourceGraph
@@ -26,6 +38,7 @@ from serving import export, search
 from serving.card import Card
 
 WARMUP_ROWS = 8
+DRAWN_EPOCHS = 12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,13 +86,14 @@ class Trained(typing.NamedTuple):
 
     model: Seq2Seq
     outcome: training.Outcome
+    watched: pathlib.Path  # attention.jsonl, where the model has attention; see `attention_watch.py`
 
 
 def run_fn(fn_args: typing.Any) -> None:
     """Train a model of the zoo on the transformed rows and export it. Called by TFX's Trainer."""
     config = settings.from_json(Config, fn_args.custom_config)
     data = Data.of(fn_args.train_files, fn_args.eval_files, fn_args.tokenizer_uri)
-    model, outcome = train(config, data, fn_args.mlflow_run_id)
+    model, outcome, watched = train(config, data, fn_args.mlflow_run_id)
     rows = batches.sample(data.validation_files, batches.Config(), alignment_layer.ROWS)
     aligned = alignment_layer.choose(model, rows)
     served = export.ServedModel(
@@ -94,6 +108,9 @@ def run_fn(fn_args: typing.Any) -> None:
     model_run = pathlib.Path(fn_args.model_run_dir)
     model_run.mkdir(parents=True, exist_ok=True)
     (model_run / training.OUTCOME_FILE).write_text(json.dumps({**outcome._asdict(), training.ALIGNED: aligned}))
+    if watched.exists():
+        shutil.copy(watched, model_run)
+        _draw_epochs(config, fn_args.mlflow_run_id, watched)
     shutil.rmtree(config.checkpoints)  # also those of trainings that were given up
 
 
@@ -102,6 +119,9 @@ def train(config: Config, data: Data, mlflow_run_id: str) -> Trained:
     keras.utils.set_random_seed(config.training.seed)
     model, exported = _models(config, data.tokenizers)
     checkpoints = _checkpoint_dir(config, [*data.training_files, *data.validation_files])
+    curves = tracking.Curves(config.tracking, mlflow_run_id)
+    watched = list(batches.sample(data.validation_files, batches.Config(), attention_watch.ROWS))
+    watch_file = checkpoints / attention_watch.WATCH_FILE
     with progress.TrainingBar(rich.console.Console(stderr=True)) as bar:
         outcome = training.train(
             model,
@@ -115,12 +135,27 @@ def train(config: Config, data: Data, mlflow_run_id: str) -> Trained:
             functools.partial(batches.evaluation, data.validation_files, config.training.batches),
             config.training,
             checkpoints,
-            observers=[bar, tracking.Curves(config.tracking, mlflow_run_id)],
+            observers=[bar, curves],
             score=_score(config, exported, data.validation_files, data.tokenizers),
+            watchers=[attention_watch.AttentionWatch(watched, data.tokenizers, watch_file, curves.epoch)],
         )
     if exported is not model:
         exported.set_weights(model.get_weights())
-    return Trained(exported, outcome)
+    return Trained(exported, outcome, watch_file)
+
+
+def _draw_epochs(config: Config, mlflow_run_id: str, watched: pathlib.Path) -> None:
+    """A picture a row that was watched, its alignments through the epochs, for MLflow."""
+    epochs = attention_watch.read(watched)
+    chosen = [epochs[number] for number in np.unique(np.linspace(0, len(epochs) - 1, DRAWN_EPOCHS).astype(int))]
+    client = config.tracking.client()
+    with tempfile.TemporaryDirectory() as folder:
+        for number, row in enumerate(epochs[-1].rows):
+            path = pathlib.Path(folder) / f"validation-{number + 1}.png"
+            panels = {f"epoch {epoch.epoch}": np.array(epoch.rows[number]["attention"]) for epoch in chosen}
+            alignment.png_panels(row["source_pieces"], row["target_pieces"], panels, path)
+            client.log_artifact(mlflow_run_id, str(path), "alignments/epochs")
+        client.log_artifact(mlflow_run_id, str(watched), "alignments/epochs")
 
 
 def _models(config: Config, tokenizers: tokenizer.Tokenizers) -> tuple[Seq2Seq, Seq2Seq]:

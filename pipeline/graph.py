@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 
+import tensorflow_data_validation as tfdv
 from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.common.resolver import Resolver
@@ -20,12 +21,14 @@ from components.data_checks import AnomalyGate, SchemaGen
 from components.evaluator_component import Evaluator
 from components.example_gen_component import RowExampleGen
 from components.pusher_component import Pusher
+from components.row_checks_component import LatestOfOtherExamples, RowChecks, SequenceValidator
 from components.serving_validator_component import ServingValidator
 from components.tokenizer_component import TokenizerTrainer
 from components.trainer_component import Trainer
 from components.transform_component import TokenizedTransform
 from components.tuner_component import Tuner
 from models import attention as mechanisms
+from models.contract import TEXTS
 from pipeline import digest
 from pipeline.config import Config, model_shape
 from pipeline.home import Home
@@ -123,7 +126,9 @@ def _data(config: Config, home: Home) -> dict[str, BaseComponent]:
         fingerprint=sources.fingerprint(example_gen.find_inputs(config.data)),
         dead_letters_dir=str(home.rejected(config.name)),
     ).with_id("ExampleGen")
-    statistics = StatisticsGen(examples=rows.outputs["examples"])
+    statistics = StatisticsGen(
+        examples=rows.outputs["examples"], stats_options=tfdv.StatsOptions(feature_allowlist=list(TEXTS))
+    )
     schema = SchemaGen(statistics=statistics.outputs["statistics"])
     validator = AnomalyGate(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]).with_id(
         "ExampleValidator"
@@ -132,12 +137,26 @@ def _data(config: Config, home: Home) -> dict[str, BaseComponent]:
     transform = TokenizedTransform(
         examples=rows.outputs["examples"], schema=schema.outputs["schema"], tokenizer=tokenizer.outputs["tokenizer"]
     ).with_id("Transform")
+    before = Resolver(
+        strategy_class=LatestOfOtherExamples,
+        previous=Channel(type=RowChecks),
+        examples=rows.outputs["examples"],
+    ).with_id("EarlierData")
+    checks = SequenceValidator(
+        examples=rows.outputs["examples"],
+        tokenizer=tokenizer.outputs["tokenizer"],
+        previous=before.outputs["previous"],
+        config=config.checks,
+        listing_dir=str(home.rejected(config.name)),
+    )
     components = [
         versioned(rows, f"components.sources.{config.data.source['name']}"),
         statistics,
         versioned(schema),
         versioned(validator),
         versioned(tokenizer),
+        before,
+        versioned(checks),
         versioned(transform, "components.preprocessing"),
     ]
     return {component.id: component for component in components}

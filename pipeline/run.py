@@ -23,6 +23,8 @@ from components.evaluator import (
 )
 from components.example_gen import REJECTED
 from components.example_gen_component import REJECTED_FILE
+from components.row_verdict import CHECKS_FILE, FINDINGS_FILE
+from components.row_verdict import Verdict as RowVerdict
 from components.serving_check import SKIPPED
 from components.serving_check import VERDICT_FILE as SERVING_FILE
 from components.serving_check import Verdict as Served
@@ -30,7 +32,7 @@ from components.trainer_component import MLFLOW_RUN_ID
 from components.training import OUTCOME_FILE
 from models.contract import SPLITS
 from pipeline import config as configuration
-from pipeline import console, graph
+from pipeline import console, graph, report
 from pipeline.home import Home
 from pipeline.result import Result, Run
 from pipeline.runners import local
@@ -74,13 +76,16 @@ def _conclude(config: configuration.Config, home: Home, run_id: str, finished: d
     (pushed,) = finished["Pusher"].outputs["pushed_model"]
     (rejected,) = finished["ExampleGen"].outputs["rejected"]
     is_pushed = pushed.get_int_custom_property("pushed") == 1
+    checks = RowVerdict.read(_uri(finished["SequenceValidator"], "checks"))
     result = Result(
         name=config.name,
         blessed=verdict.blessed and served.blessed,
         reasons=(() if served == SKIPPED else served.reasons) + verdict.reasons,
+        warnings=tuple(check.words() for check in checks.of_state("warning")) + verdict.warnings,
         model_path=pushed.get_string_custom_property("pushed_destination") if is_pushed else None,
         version=pushed.get_string_custom_property("pushed_version") if is_pushed else None,
         mlflow_run_id=run_id,
+        report_path=str(home.reports(config.name) / report.FILE),
         rows={name: rejected.get_int_custom_property(f"rows_{name}") for name in (*SPLITS, REJECTED)},
         metrics=verdict.metrics,
         signatures=verdict.signatures,
@@ -130,8 +135,17 @@ def _log(
     for name in (PREDICTIONS_FILE, ALIGNMENTS_FILE, VERDICT_FILE):
         client.log_artifact(run_id, str(evaluation / name), "evaluation")
     client.log_artifact(run_id, str(_uri(finished["ServingValidator"], "blessing") / SERVING_FILE), "evaluation")
+    for name in (CHECKS_FILE, FINDINGS_FILE):
+        client.log_artifact(run_id, str(_uri(finished["SequenceValidator"], "checks") / name), "data")
     client.log_artifact(run_id, str(run.dead_letters))
     client.log_artifact(run_id, str(_uri(finished["Trainer"], "model_run") / OUTCOME_FILE))
+    report.write(
+        report.Material.of(
+            client, config, run.result, lambda component, output: finished[component].outputs[output][0]
+        ),
+        pathlib.Path(run.result.report_path),
+    )
+    client.log_artifact(run_id, run.result.report_path)
     for picture in run.pictures:
         client.log_artifact(run_id, str(picture), "alignments")
 

@@ -17,6 +17,7 @@ import mlflow
 import pytest
 import rich.console
 
+from components import row_verdict
 from components.evaluator import PREDICTIONS_FILE
 from pipeline import config as configuration
 from pipeline import digest, lineage
@@ -59,6 +60,22 @@ def test_dead_letters_are_exactly_the_broken_rows(workshop: Workshop, first: Run
     assert copy.read_text() == first.dead_letters.read_text()
 
 
+def test_rows_are_checked_as_sequences(workshop: Workshop, first: Run) -> None:
+    """The workshop's words are drawn from few, so that some are there twice."""
+    (folder,) = workshop.home.artifacts("capitals").glob("SequenceValidator/checks/*")
+    verdict = row_verdict.Verdict.read(folder)
+    (twice,) = (each for each in verdict.checks if (each.kind, each.split) == ("duplicate", "train"))
+    lines = (workshop.folder / "pairs.tsv").read_bytes().splitlines()
+    listed = [each for each in row_verdict.read_findings(folder) if (each.kind, each.split) == ("duplicate", "train")]
+    assert twice.rows > 0 and twice.words() in first.result.warnings
+    for each in listed:
+        assert each.file == str(workshop.folder / "pairs.tsv")
+        assert lines[each.line - 1].split(b"\t")[0].decode() == each.text
+    copies = sum(int(each.value.split()[0]) - 1 for each in listed if isinstance(each.value, str))
+    assert copies == twice.rows and len(listed) < 100
+    assert not any(each.rows for each in verdict.checks if each.kind in ("leakage", "unknown", "script"))
+
+
 def test_attention_finds_the_letter_that_it_says(first: Run) -> None:
     """The task's alignment is known: the n-th capital is the n-th letter."""
     right = [
@@ -86,8 +103,8 @@ def test_a_second_run_reuses_everything_and_pushes_nothing(workshop: Workshop, f
     before = pushed(workshop)
     again = workshop.run().result
     assert set(again.cached) == {
-        "ExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Tokenizer", "Transform", "Trainer",
-        "Evaluator", "ServingValidator", "Pusher",
+        "ExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Tokenizer", "SequenceValidator", "Transform",
+        "Trainer", "Evaluator", "ServingValidator", "Pusher",
     }  # fmt: skip
     assert pushed(workshop) == before
     assert again.version == first.result.version and again.metrics == first.result.metrics
@@ -236,7 +253,15 @@ def test_mlflow_holds_the_run(workshop: Workshop, first: Run) -> None:
     assert [point.step for point in losses[:3]] == [5, 10, 15] and losses[-1].value < losses[0].value
     assert int(run.data.tags["mlmd.Trainer.model"]) in {model.id for model in lineage.models(workshop.home)}
     artifacts = {item.path for item in client.list_artifacts(run.info.run_id)}
-    assert {"config.yaml", "result.json", "rejected.jsonl", "training.json", "alignments", "evaluation"} <= artifacts
+    assert {
+        "config.yaml",
+        "result.json",
+        "rejected.jsonl",
+        "training.json",
+        "alignments",
+        "evaluation",
+        "data",
+    } <= artifacts
 
 
 def test_models_are_listed_with_what_became_of_them(workshop: Workshop, first: Run) -> None:
