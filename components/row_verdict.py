@@ -1,7 +1,7 @@
 """What the findings of `row_checks.py` come to: a figure a kind and split, held against its limit, and in words.
 
-Check("leakage", "test", rows=3, figure=0.0015, limit=0.0, wanted=False)
--> "test: the source of 3 rows is in an earlier split, too: leakage 0.15 %, warned of above 0 %"
+Check("leakage", "test", rows=3, figure=0.0015, limit=0.0, configured=False)
+-> "test: sources that an earlier split has, too: 3 rows, leakage 0.15%, warned of above 0.00%"
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ DISTRIBUTIONS = {
     **{f"scripts.{side}": f"scripts of {side}s" for side in SIDES},
 }
 _WORDS: dict[Kind, str] = {
-    "length_ratio": "are much longer or shorter than their source makes typical",
-    "duplicate": "are there more than once",
-    "leakage": "have a source that is in an earlier split, too",
-    "unknown": "have pieces that the tokeniser does not know",
-    "script": "have letters of a script that is foreign to the train rows",
+    "length_ratio": "answers much longer or shorter than is typical",
+    "duplicate": "the same row more than once",
+    "leakage": "sources that an earlier split has, too",
+    "unknown": "pieces that the tokeniser does not know",
+    "script": "letters of a script that is foreign to the train rows",
 }
 
 
@@ -73,7 +73,8 @@ class Check:
         figure = f"{self.kind} {self.figure:.2%}, {bar} {self.limit:.2%}"
         if self.kind == "drift":
             return f"{self.split}: {self.about or 'nothing'} moved from the data before: {figure}"
-        return f"{self.split}: {self.rows:,} rows {_WORDS[self.kind]}: {figure}"
+        rows = f"{self.rows:,} row{'s' * (self.rows != 1)}"
+        return f"{self.split}: {_WORDS[self.kind]}: {rows}, {figure}"
 
 
 @dataclasses.dataclass(frozen=True)

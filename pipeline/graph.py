@@ -16,6 +16,7 @@ from tfx.types import Channel
 from tfx.types.standard_artifacts import Model, ModelBlessing
 
 from components import example_gen, sources, trainer, trials
+from components import tokenizer as tokenizers
 from components.champion import LatestOtherBlessedModel
 from components.data_checks import AnomalyGate, SchemaGen
 from components.evaluator_component import Evaluator
@@ -56,6 +57,8 @@ def build(config: Config, home: Home) -> pipeline.Pipeline:
     evaluator = Evaluator(
         examples=rows.outputs["examples"],
         model=training.outputs["model"],
+        tokenizer=tokenizer.outputs["tokenizer"],
+        checks=data["SequenceValidator"].outputs["checks"],
         baseline_model=champion.outputs["model"],
         config=config.evaluation,
         token_unit=token_unit(config),
@@ -190,7 +193,7 @@ def model_modules(config: Config) -> list[str]:
 def token_unit(config: Config) -> str:
     """What `token_error_rate` counts: characters where the target's pieces are characters, else words."""
     _, target = config.tokenizer.kinds()
-    return "character" if target == "char" else "word"
+    return tokenizers.token_unit(target)
 
 
 def versioned(component: BaseComponent, *modules: str) -> BaseComponent:

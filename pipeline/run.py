@@ -117,10 +117,14 @@ def _log(
     """What MLflow keeps of the run beside the learning curves, which the Trainer logs."""
     evaluation = _uri(finished["Evaluator"], "evaluation")
     tracking.log_metrics(client, run_id, {f"test/{name}": value for name, value in run.result.metrics.items()})
+    for metric, difference in Verdict.read(evaluation).differences.items():
+        ends = {f"compare/{metric}/{end}": getattr(difference, end) for end in ("champion", "low", "high")}
+        tracking.log_metrics(client, run_id, ends)
     tracking.log_parameters(client, run_id, {f"rows.{name}": str(count) for name, count in run.result.rows.items()})
     (model,) = finished["Trainer"].outputs["model"]
     tags = {
         "fovea.blessed": str(run.result.blessed).lower(),
+        "fovea.verdict": Verdict.read(evaluation).words(),
         "fovea.model_path": run.result.model_path or "",
         "fovea.cached": ", ".join(run.result.cached),
         "fovea.trained_in_run": model.get_string_custom_property(MLFLOW_RUN_ID),

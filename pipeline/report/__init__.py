@@ -20,6 +20,7 @@ from components.attention_watch import Epoch
 from components.evaluator import Aligned, Verdict, read_alignments, read_predictions
 from components.row_checks import Finding
 from components.trainer_component import MLFLOW_RUN_ID
+from models.contract import SPLITS
 from pipeline import config as configuration
 from pipeline import graph
 from pipeline.report import charts, figures
@@ -27,6 +28,7 @@ from pipeline.result import Result
 
 FILE = "report.html"
 LISTED = 12  # rows of a kind that the page lists; the artefacts have them all
+STATES = ("fine", "warning", "failed")
 WATCHED = 2  # rows whose alignments are shown through the epochs
 
 # What is drawn: title, and what MLflow calls the curves in it.
@@ -117,6 +119,8 @@ def render(material: Material) -> str:
         charts=_charts(material),
         intervals=charts.intervals(material.verdict.differences),
         slices=figures.slices(material.verdict),
+        splits=SPLITS,
+        checks=_checks(material.checks),
         findings=_findings(material.findings),
         worst=figures.worst(material.predictions, graph.token_unit(material.config), LISTED),
         changed=figures.changed(material.predictions, LISTED),
@@ -137,6 +141,17 @@ def _charts(material: Material) -> list[charts.Chart]:
         for title, names in CURVES
     )
     return [chart for chart in drawn if chart]
+
+
+def _checks(verdict: row_verdict.Verdict) -> list[tuple[str, dict[str, row_verdict.Check], str]]:
+    """A line a kind: its checks by split, and the worst state of them."""
+    by_kind: dict[str, dict[str, row_verdict.Check]] = {}
+    for check in verdict.checks:
+        by_kind.setdefault(check.kind, {})[check.split] = check
+    return [
+        (kind, of_splits, max((check.state for check in of_splits.values()), key=STATES.index))
+        for kind, of_splits in by_kind.items()
+    ]
 
 
 def _findings(found: Sequence[Finding]) -> dict[str, list[Finding]]:

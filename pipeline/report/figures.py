@@ -11,12 +11,15 @@ import math
 import typing
 from collections.abc import Mapping, Sequence
 
-from components import alignment, metrics
+from components import alignment, alignment_quality, metrics
 from components.evaluator import CHAMPION, Verdict
 
 CLIPPED = 300  # characters of a text
 
-label = alignment.label
+
+def label(piece: str) -> str:
+    """A piece as people read it: "▁AH" -> "AH", "</s>" -> "END"."""
+    return "END" if piece == alignment_quality.END_PIECE else alignment.label(piece)
 
 
 def figure(value: float, name: str) -> str:

@@ -78,7 +78,7 @@ def test_figures_are_shares_and_a_limit_makes_a_warning_a_failure() -> None:
         "length_ratio": "fine", "duplicate": "fine", "leakage": "warning", "unknown": "warning", "script": "fine",
     }  # fmt: skip
     assert checks["leakage"].words() == (
-        "test: 3 rows have a source that is in an earlier split, too: leakage 3.00%, warned of above 0.00%"
+        "test: sources that an earlier split has, too: 3 rows, leakage 3.00%, warned of above 0.00%"
     )
     assert checks["unknown"].figure == 0.05  # of the target's pieces, which are worse
     strict = Config(limits={"leakage": 0.02, "unknown": 0.05})
@@ -172,7 +172,7 @@ def test_a_limit_stops_the_run_and_the_data_before_is_drifted_from(tmp_path: pat
     with pytest.raises(RowCheckError) as error:
         run(tmp_path / "bad", BAD, Config(limits={"leakage": 0, "drift": 0.5}), previous=str(tmp_path / "good" / "out"))
     text = str(error.value)
-    assert "test: 2 rows have a source that is in an earlier split, too: leakage 50.00%, at most 0.00%" in text
+    assert "test: sources that an earlier split has, too: 2 rows, leakage 50.00%, at most 0.00%" in text
     assert "test.tsv:1: source 'tae': also in validation, validation.tsv:1, expected in one split" in text
     assert "moved from the data before: drift" in text and str(tmp_path / "bad" / "listing") in text
 
