@@ -57,6 +57,36 @@ def text(source: Sequence[str], target: Sequence[str], attention: np.ndarray) ->
     return "\n".join(lines)
 
 
+def png_panels(
+    source: Sequence[str], target: Sequence[str], panels: Mapping[str, np.ndarray], path: pathlib.Path
+) -> None:
+    """Several heat maps of the same [target, source] pieces beside each other, with their titles, as a PNG file."""
+    from matplotlib.figure import Figure
+
+    columns = min(len(panels), 4)
+    lines = -(-len(panels) // columns)
+    height, width = next(iter(panels.values())).shape
+    size = (columns * (0.8 + 0.2 * width), lines * (0.8 + 0.2 * height))
+    figure = Figure(figsize=size, dpi=100, layout="constrained")
+    plain: dict[str, typing.Any] = {"parse_math": False, "fontsize": 7}
+    for number, (title, attention) in enumerate(panels.items(), start=1):
+        axes = figure.add_subplot(lines, columns, number)
+        axes.imshow(attention, cmap="Blues", vmin=0, vmax=1, aspect="equal")
+        axes.set_xticks(range(width), [label(piece) for piece in source], **plain)
+        axes.set_yticks(range(height), [label(piece) for piece in target], **plain)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        axes.set_title(title, fontsize=8)
+    _save(figure, path)
+
+
+def _save(figure: typing.Any, path: pathlib.Path) -> None:
+    with warnings.catch_warnings():
+        # A letter that no font of the machine has is drawn as a box, and says so for every letter.
+        warnings.filterwarnings("ignore", r"Glyph \d+", UserWarning)
+        figure.savefig(path)
+
+
 def png(source: Sequence[str], target: Sequence[str], attention: np.ndarray, path: pathlib.Path, title: str) -> None:
     """A heat map of [target, source] weights as a PNG file."""
     from matplotlib.figure import Figure
@@ -75,7 +105,4 @@ def png(source: Sequence[str], target: Sequence[str], attention: np.ndarray, pat
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     figure.colorbar(image, ax=axes, label="attention", shrink=0.8)
-    with warnings.catch_warnings():
-        # A letter that no font of the machine has is drawn as a box, and says so for every letter.
-        warnings.filterwarnings("ignore", r"Glyph \d+", UserWarning)
-        figure.savefig(path)
+    _save(figure, path)

@@ -148,3 +148,41 @@ def coverage(attention: np.ndarray) -> np.ndarray:
     eq. 14).
     """
     return np.minimum(attention[:, :-1].sum(axis=0), 1.0)
+
+
+def evenness(attention: np.ndarray) -> np.ndarray:
+    """How near each row that looks anywhere is to looking everywhere alike, from 0 to 1.
+
+    [[0.5, 0.5], [0, 1]] -> [1, 0]: entropy over the most that there can be, the logarithm of the source's length.
+    """
+    return entropy(attention) / np.log(max(attention.shape[1], 2))
+
+
+def gaps(attention: np.ndarray, least: float = 0.1) -> np.ndarray:
+    """Whether a source token got next to no attention from all of the answer: [[0.5, 0, 0.5]] -> [False, True].
+
+    [target, source tokens and END] -> bool [source tokens].
+    """
+    return coverage(attention) < least
+
+
+def diagonality(attention: np.ndarray) -> float:
+    """The correlation of the place of a target piece with the places that it looks at: [target, source] -> -1 to 1.
+
+    1 on the diagonal, -1 backwards, 0 where attention is spread evenly or all looks at one place; NaN where there is
+    one target piece, one source piece, or no attention.
+    """
+    weights = attention.astype(np.float64)
+    if min(weights.shape) < 2 or not weights.any():
+        return float("nan")
+    weights /= weights.sum()
+    target, source = (
+        np.arange(size) - (np.arange(size) @ weights.sum(axis=1 - axis)) for axis, size in enumerate(weights.shape)
+    )
+    spread = (target**2 @ weights.sum(axis=1)) * (source**2 @ weights.sum(axis=0))
+    return float(target @ weights @ source / np.sqrt(spread)) if spread > 1e-12 else 0.0
+
+
+def peak(attention: np.ndarray) -> float:
+    """The share of all attention that the most looked at source piece has: [[0.5, 0.5], [0, 1]] -> 0.75."""
+    return float(attention.sum(axis=0).max() / attention.sum())

@@ -16,13 +16,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from components import alignment, alignment_quality
+from components import alignment, alignment_quality, attention_signal
+from components.attention_signal import Signal
 from components.rows import batches
 from models.contract import ALIGNMENT, REFERENCES, SOURCE
 from serving import signatures
 
 ACCURACY, ERROR_RATE = "alignment_accuracy", "alignment_error_rate"
-ENTROPY, COVERAGE = "attention_entropy", "attention_coverage"
 
 WITHOUT_GOLD_ROWS = 1000  # enough for the two means that need no gold
 BATCH = 64  # the logits of whole answers are large
@@ -42,41 +42,38 @@ class Measured(typing.NamedTuple):
     left_out: int
 
     def sentences(self) -> tuple[str, ...]:
-        """What a reader of the metrics should know: nothing, or that rows are missing from them."""
-        if not self.left_out:
-            return ()
-        return (f"gold alignments left out: {self.left_out}, for the pieces do not spell the tokens that they name",)
+        """What a reader of the metrics should know: that attention collapsed, that rows are missing, or nothing."""
+        left_out = f"gold alignments left out: {self.left_out}, for the pieces do not spell the tokens that they name"
+        return attention_signal.collapsed(self.metrics) + ((left_out,) if self.left_out else ())
 
 
 @dataclasses.dataclass
 class _Sums:
     accuracy: np.ndarray  # see alignment_quality.accuracy_counts
     error: np.ndarray  # see alignment_quality.error_counts
-    entropy: np.ndarray  # [nats, rows of attention]
-    coverage: np.ndarray  # [covered, source tokens]
+    signal: Signal
     left_out: int = 0
 
 
 def measure(model: Scorer, rows: Sequence[Mapping[str, typing.Any]]) -> Measured:
-    """Score the rows that have a gold alignment; where none has, a part of them, for entropy and coverage alone.
+    """Score the rows that have a gold alignment; where none has, a part of them, for the signal alone.
 
     Which part does not depend on the order of the rows.
 
     Of a model without attention (all weights zero): nothing.
     """
     chosen = [row for row in rows if row.get(ALIGNMENT)] or sorted(rows, key=_rank)[:WITHOUT_GOLD_ROWS]
-    sums = _Sums(np.zeros(2), np.zeros(4), np.zeros(2), np.zeros(2))
+    sums = _Sums(np.zeros(2), np.zeros(4), Signal())
     for row, scored in _scored(model, chosen):
         _add(sums, row, scored)
-    if not sums.entropy[1]:
+    signal = sums.signal.metrics()
+    if not signal:
         return Measured({}, 0)
     metrics = {}
     if sums.accuracy[1]:
         metrics[ACCURACY] = float(sums.accuracy[0] / sums.accuracy[1])
         metrics[ERROR_RATE] = alignment_quality.error_rate(sums.error)
-    metrics[ENTROPY] = float(sums.entropy[0] / sums.entropy[1])
-    metrics[COVERAGE] = float(sums.coverage[0] / sums.coverage[1])
-    return Measured(metrics, sums.left_out)
+    return Measured(metrics | signal, sums.left_out)
 
 
 def _rank(row: Mapping[str, typing.Any]) -> bytes:
@@ -99,9 +96,7 @@ def _scored(
 def _add(sums: _Sums, row: Mapping[str, typing.Any], scored: alignment.Alignment) -> None:
     source = alignment_quality.tokens(scored.source_pieces)
     looked = alignment_quality.by_source_token(scored.attention, source)  # [target pieces, source tokens and END]
-    nats, covered = alignment_quality.entropy(scored.attention), alignment_quality.coverage(looked)
-    sums.entropy += nats.sum(), len(nats)
-    sums.coverage += covered.sum(), len(covered)
+    sums.signal.add(scored.attention, looked)
     if not row.get(ALIGNMENT):
         return
     target = alignment_quality.tokens(scored.target_pieces)

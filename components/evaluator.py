@@ -4,7 +4,7 @@ The real model decodes the real test rows in Beam; TFMA adds up our metrics for 
 thresholds and compares with the latest blessed model. Beside TFMA's own files the evaluation artifact holds
 
 - ``predictions.jsonl``, a row a line: ``{"source": "keep", "references": ["K IY P"], "prediction": "K IY P"}``, and its
-  ``"group"`` and gold ``"alignment"`` where it has them;
+  ``"origin"``, ``"group"`` and gold ``"alignment"`` where it has them;
 - ``alignments.jsonl``, the first of these rows with their attention (`Aligned`);
 - ``verdict.json``: metrics, slices, blessed or not, and the reasons in words (`Verdict`).
 """
@@ -28,6 +28,7 @@ from models.contract import GROUP
 PREDICTIONS_FILE = "predictions.jsonl"
 ALIGNMENTS_FILE = "alignments.jsonl"
 VERDICT_FILE = "verdict.json"
+CHAMPION = "champion"  # its answer, in predictions.jsonl
 
 DEFAULT_METRICS: tuple[MetricName, ...] = (
     "sequence_error_rate",
@@ -46,7 +47,11 @@ class Config:
     Attributes:
         metrics: what is measured on the test rows.
         slices: features of a row whose values are measured apart, too; of groups also the mean over them is taken.
+            rarest_piece: how often the train rows have what they have least of in the row's source.
         thresholds: one of `metrics` -> bound: the most for error rates, the least for scores. No bound, no bar.
+        floors: slice -> one of `metrics` -> bound, as in `thresholds`. A slice is one of `slices`, for each of its
+            values by itself, or one value of it: {source_length: {bleu: 20}, "group:fr": {bleu: 25}}.
+        floor_rows: a slice of fewer rows says too little to be held against its floor.
         compare: metric -> how much worse than the latest blessed model, the champion, a candidate may be; left out,
             the first metric and nothing. It is worse where a paired bootstrap over the test rows says so
             (`components/bootstrap.py`): chance is not held against it.
@@ -58,8 +63,10 @@ class Config:
     __pydantic_config__: typing.ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     metrics: typing.Annotated[tuple[MetricName, ...], annotated_types.MinLen(1)] = DEFAULT_METRICS
-    slices: tuple[typing.Literal["source_length", "group"], ...] = ("source_length",)
+    slices: tuple[typing.Literal["source_length", "group", "rarest_piece"], ...] = ("source_length", "rarest_piece")
     thresholds: dict[MetricName, float] = dataclasses.field(default_factory=dict)
+    floors: dict[str, dict[MetricName, float]] = dataclasses.field(default_factory=dict)
+    floor_rows: typing.Annotated[int, annotated_types.Ge(1)] = 30
     compare: dict[MetricName, Share] | None = None
     bless: typing.Literal["not_worse", "better"] = "not_worse"
     confidence: typing.Annotated[float, annotated_types.Gt(0.5), annotated_types.Lt(1)] = 0.95
@@ -69,6 +76,12 @@ class Config:
         unmeasured = sorted((set(self.thresholds) | set(self.margins)) - set(self.metrics))
         if unmeasured:
             raise ValueError(f"thresholds and compare name {', '.join(unmeasured)}, which `metrics` does not list")
+        for name, bounds in self.floors.items():
+            if name.partition(":")[0] not in self.slices:
+                raise ValueError(f"floors name {name}, expected one of `slices`, {', '.join(self.slices)}, or a value")
+            if set(bounds) - set(self.metrics):
+                unmeasured = sorted(set(bounds) - set(self.metrics))
+                raise ValueError(f"floors.{name} names {', '.join(unmeasured)}, which `metrics` does not list")
 
     @property
     def margins(self) -> dict[MetricName, float]:
@@ -89,6 +102,7 @@ class Verdict:
         slices: slice, such as "source_length:5-8" -> {"rows": n, name: value}.
         differences: metric -> how the candidate compares with the champion.
         signatures: how sacreBLEU's scores were computed, see `metrics.signatures`.
+        warnings: what is no reason against the candidate, but should be known.
     """
 
     rows: int
@@ -99,6 +113,11 @@ class Verdict:
     slices: dict[str, dict[str, float]]
     differences: dict[MetricName, Difference] = dataclasses.field(default_factory=dict)
     signatures: dict[str, str] = dataclasses.field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    def words(self) -> str:
+        """sequence_error_rate 0.312 -> 0.298, better by 0.014 ±0.006 (95 %): blessed"""
+        return f"{self.reasons[0]}: {'blessed' if self.blessed else 'not blessed'}"
 
     def write(self, evaluation: pathlib.Path) -> None:
         """Write it into the evaluation artifact's folder."""
@@ -109,7 +128,8 @@ class Verdict:
         """Read it from the evaluation artifact's folder."""
         fields = json.loads((evaluation / VERDICT_FILE).read_text())
         differences = {name: Difference(**values) for name, values in fields["differences"].items()}
-        return cls(**fields | {"reasons": tuple(fields["reasons"]), "differences": differences})
+        texts = {name: tuple(fields[name]) for name in ("reasons", "warnings")}
+        return cls(**fields | texts | {"differences": differences})
 
 
 def group_means(slices: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
@@ -130,7 +150,11 @@ class Judged(typing.NamedTuple):
 
 
 def judge(
-    config: Config, scores: Mapping[str, float], differences: Mapping[MetricName, Difference], failed: set[str]
+    config: Config,
+    scores: Mapping[str, float],
+    differences: Mapping[MetricName, Difference],
+    failed: set[str],
+    slices: Mapping[str, Mapping[str, float]],
 ) -> list[Judged]:
     """Every threshold and comparison, those that do not hold first.
 
@@ -139,21 +163,36 @@ def judge(
         scores: the candidate's metrics.
         differences: by metric, empty where there is no champion.
         failed: metrics whose threshold TFMA found not to hold.
+        slices: the candidate's metrics by slice, `Verdict.slices`.
     """
     judged = []
     for name, bound in config.thresholds.items():
         side = "at least" if metrics.find(name).higher_is_better else "at most"
         met = "not met" if name in failed else "met"
         judged.append(Judged(f"{name} {scores[name]:.4g}, wanted {side} {bound:.4g}: {met}", name not in failed))
+    judged += _judge_floors(config, slices)
     for name, difference in differences.items():
         margin = config.margins[name]
         holds = difference.low > 0 if config.bless == "better" else difference.high >= -margin
         wanted = "" if holds else ": wanted better" if config.bless == "better" else f": allowed is {margin:.4g}"
         judged.append(Judged(f"{name} {difference.words()}{wanted}", holds))
     if not differences:
-        nothing = "" if config.thresholds else ", and evaluation.thresholds is empty"
+        nothing = "" if config.thresholds or config.floors else ", and evaluation.thresholds is empty"
         judged.append(Judged(f"no other blessed model to compare with{nothing}", True))
     return sorted(judged, key=lambda each: each.holds)
+
+
+def _judge_floors(config: Config, slices: Mapping[str, Mapping[str, float]]) -> Iterator[Judged]:
+    """Each slice that has a floor and rows enough, by itself."""
+    for place, bounds in config.floors.items():
+        for name, values in slices.items():
+            if place not in (name, name.partition(":")[0]) or values["rows"] < config.floor_rows:
+                continue
+            for metric, bound in bounds.items():
+                higher = metrics.find(metric).higher_is_better
+                holds = values[metric] >= bound if higher else values[metric] <= bound
+                wanted = f"wanted {'at least' if higher else 'at most'} {bound:.4g}: {'met' if holds else 'not met'}"
+                yield Judged(f"{name} ({values['rows']:,.0f} rows): {metric} {values[metric]:.4g}, {wanted}", holds)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,7 +217,7 @@ class Aligned:
 
 
 def read_predictions(evaluation: pathlib.Path) -> Iterator[dict[str, typing.Any]]:
-    """The decoded test rows: {"source", "references", "prediction"}, "group" and "alignment" where there are any."""
+    """The decoded test rows: {"source", "references", "prediction"}, "origin", "group", "alignment" where they are."""
     with (evaluation / PREDICTIONS_FILE).open() as lines:
         yield from map(json.loads, lines)
 

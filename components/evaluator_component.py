@@ -16,8 +16,9 @@ from tfx.dsl.components.base import base_beam_component, base_beam_executor, exe
 from tfx.types import Artifact, BaseChannel, Channel, artifact_utils, component_spec, standard_artifacts
 from tfx.utils import io_utils, path_utils
 
-from components import alignment, attention_metrics, bootstrap, metrics, settings
+from components import alignment, attention_metrics, bootstrap, metrics, rarity, row_verdict, settings
 from components.evaluator import (
+    CHAMPION,
     PREDICTIONS_FILE,
     Aligned,
     Config,
@@ -27,13 +28,15 @@ from components.evaluator import (
     read_predictions,
     write_alignments,
 )
+from components.row_checks_component import RowChecks
 from components.tfma_config import eval_config
 from components.tfma_metrics import strings
-from models.contract import ALIGNMENT, GROUP, REFERENCES, SOURCE
+from components.tokenizer import model_path
+from components.tokenizer_component import Tokenizer
+from models.contract import ALIGNMENT, GROUP, ORIGIN, REFERENCES, SOURCE, SPLITS
 from serving import local, signatures
 
 CANDIDATE, BASELINE = "candidate", "baseline"  # TFMA's own names
-CHAMPION = "champion"  # its answer, in predictions.jsonl
 EVALUATED_SPLIT = "test"
 ALIGNED_ROWS = 8
 
@@ -60,10 +63,23 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         rows = list(read_predictions(evaluation))
         computed = metrics.signatures(config.metrics, (row["references"] for row in rows))
         differences = _differences(config, rows, exec_properties["token_unit"])
-        verdict = _verdict(config, evaluation, attention_metrics.measure(model, rows), differences, computed)
+        rare = self._rare_slices(config, rows, input_dict, exec_properties["token_unit"])
+        verdict = _verdict(config, evaluation, attention_metrics.measure(model, rows), differences, computed, rare)
         verdict.write(evaluation)
         write_alignments(evaluation, _aligned(model, rows[:ALIGNED_ROWS]))
         _bless(verdict, artifact_utils.get_single_instance(output_dict["blessing"]), candidate, baseline)
+
+    @staticmethod
+    def _rare_slices(
+        config: Config, rows: list[dict[str, typing.Any]], input_dict: ArtifactDict, token_unit: str
+    ) -> dict[str, dict[str, float]]:
+        """The slices that need the tokenizer and the counts of the train rows: no feature of an example."""
+        if rarity.RAREST_PIECE not in config.slices:
+            return {}
+        tokenizer = io_utils.read_bytes_file(model_path(artifact_utils.get_single_uri(input_dict["tokenizer"]), SOURCE))
+        checks = row_verdict.Verdict.read(pathlib.Path(artifact_utils.get_single_uri(input_dict["checks"])))
+        count = rarity.rarest(tokenizer, checks.statistics[SPLITS[0]]["source_pieces"])
+        return rarity.slices(rows, count, config.metrics, token_unit)
 
     def _measure(
         self,
@@ -123,7 +139,7 @@ def _prediction_line(extracts: dict[str, typing.Any]) -> str:
     }
     if BASELINE in predictions:
         row[CHAMPION] = strings(predictions[BASELINE][signatures.TEXT])[0]
-    for name in (GROUP, ALIGNMENT):
+    for name in (GROUP, ALIGNMENT, ORIGIN):
         values = features.get(name)
         text = "".join(strings([] if values is None else values))
         if text:
@@ -178,6 +194,7 @@ def _verdict(
     attention: attention_metrics.Measured,
     differences: dict[metrics.Name, bootstrap.Difference],
     computed: dict[str, str],
+    rare: dict[str, dict[str, float]],
 ) -> Verdict:
     """Read what TFMA wrote, add what it does not measure, and put it in words."""
     tables: dict[str, dict[str, dict[str, float]]] = {CANDIDATE: {}, BASELINE: {}}
@@ -195,17 +212,18 @@ def _verdict(
     overall = tables[CANDIDATE].pop("")
     tables[CANDIDATE].pop(f"{GROUP}:", None)  # the rows of no group
     baseline = tables[BASELINE].get("", {})
-    slices = dict(sorted(tables[CANDIDATE].items()))
-    judged = judge(config, overall, differences, failed)
+    slices = dict(sorted((tables[CANDIDATE] | rare).items()))
+    judged = judge(config, overall, differences, failed, slices)
     return Verdict(
         rows=int(overall.pop("rows")),
         blessed=all(each.holds for each in judged),
-        reasons=tuple(each.sentence for each in judged) + attention.sentences(),
+        reasons=tuple(each.sentence for each in judged),
         metrics=overall | group_means(slices) | attention.metrics,
         baseline={name: value for name, value in baseline.items() if name != "rows"},
         slices=slices,
         differences=differences,
         signatures=computed,
+        warnings=attention.sentences(),
     )
 
 
@@ -222,6 +240,11 @@ def _bless(verdict: Verdict, blessing: Artifact, candidate: Artifact, baseline: 
     if baseline:
         blessing.set_string_custom_property(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY, baseline.uri)
         blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY, baseline.id)
+    blessing.set_string_custom_property("verdict", verdict.words())
+    for metric, difference in verdict.differences.items():
+        blessing.set_string_custom_property(f"compare.{metric}", difference.words())
+        for end, value in (("low", difference.low), ("high", difference.high)):
+            blessing.set_float_custom_property(f"compare.{metric}.{end}", value)
     name = constants.BLESSED_FILE_NAME if verdict.blessed else constants.NOT_BLESSED_FILE_NAME
     io_utils.write_string_file(str(pathlib.Path(blessing.uri) / name), "")
     value = constants.BLESSED_VALUE if verdict.blessed else constants.NOT_BLESSED_VALUE
@@ -238,6 +261,8 @@ class EvaluatorSpec(component_spec.ComponentSpec):
     INPUTS = {
         "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
+        "tokenizer": component_spec.ChannelParameter(type=Tokenizer),
+        "checks": component_spec.ChannelParameter(type=RowChecks),
         "baseline_model": component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
     }
     OUTPUTS = {
@@ -253,12 +278,21 @@ class Evaluator(base_beam_component.BaseBeamComponent):
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
 
     def __init__(
-        self, examples: BaseChannel, model: BaseChannel, baseline_model: BaseChannel, config: Config, token_unit: str
+        self,
+        examples: BaseChannel,
+        model: BaseChannel,
+        tokenizer: BaseChannel,
+        checks: BaseChannel,
+        baseline_model: BaseChannel,
+        config: Config,
+        token_unit: str,
     ) -> None:
         super().__init__(
             EvaluatorSpec(
                 examples=examples,
                 model=model,
+                tokenizer=tokenizer,
+                checks=checks,
                 baseline_model=baseline_model,
                 config=settings.to_json(config),
                 token_unit=token_unit,

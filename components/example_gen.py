@@ -49,6 +49,7 @@ class Config:
 
     source: dict[str, Any]  # {"name": "parallel_text", **options of that source}
     splits: Fractions = Fractions()
+    max_train_rows: Annotated[int, annotated_types.Gt(0)] | None = None  # a subset of the train rows: others stay
     max_rows: Annotated[int, annotated_types.Gt(0)] | None = None  # a subset of so many good rows, always the same
     max_length: Annotated[int, annotated_types.Gt(0)] = 1000  # characters of a text
     max_rejected_fraction: Annotated[float, annotated_types.Ge(0), annotated_types.Le(1)] = 0.01

@@ -1,6 +1,7 @@
 """ExampleGen: reads a source on Beam and writes tf.train.Example, and dead letters.
 
-"tea<TAB>thé" -> Split-train/...: {source: "tea", target: "thé", references: ["thé"], source_length: "1-4", group: ""}
+"tea<TAB>thé" -> Split-train/...: {source: "tea", target: "thé", references: ["thé"], source_length: "1-4", group: "",
+                                 origin: "a.tsv:7"}
 "tea"         -> rejected.jsonl:  {"file": "a.tsv", "line": 8, "reason": "1 column, expected 2", "row": "tea"}
 """
 
@@ -78,15 +79,21 @@ def _digest(element: tuple[str, str, bytes]) -> tuple[str, int]:
     return f"digest_{split}", int.from_bytes(hashlib.sha256(example).digest()[:8], "big")
 
 
-def _subset(good: beam.PCollection, size: int) -> beam.PCollection:
+class _Subset(beam.PTransform):
     """The `size` rows that rank first: exact, and the same on every runner."""
-    last = (
-        good
-        | "Ranks" >> beam.Map(lambda row: row[0])
-        | "First" >> beam.combiners.Top.Smallest(size)
-        | "Last" >> beam.Map(lambda ranks: max(ranks, default=""))
-    )
-    return good | "Subset" >> beam.Filter(lambda row, last: row[0] <= last, beam.pvalue.AsSingleton(last))
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self._size = size
+
+    def expand(self, good: beam.PCollection) -> beam.PCollection:
+        last = (
+            good
+            | "Ranks" >> beam.Map(lambda row: row[0])
+            | "First" >> beam.combiners.Top.Smallest(self._size)
+            | "Last" >> beam.Map(lambda ranks: max(ranks, default=""))
+        )
+        return good | "Subset" >> beam.Filter(lambda row, last: row[0] <= last, beam.pvalue.AsSingleton(last))
 
 
 class Executor(BaseExampleGenExecutor):
@@ -108,7 +115,10 @@ class Executor(BaseExampleGenExecutor):
             | "Read" >> beam.ParDo(_Read(exec_properties["config"])).with_outputs(REJECTED, GOOD, main="kept")
         )
         _ = read[REJECTED] | "DeadLetters" >> _write_text(os.path.join(folder, REJECTED_FILE))
-        kept = read["kept"] if config.max_rows is None else _subset(read["kept"], config.max_rows)
+        kept = read["kept"] if config.max_rows is None else read["kept"] | "Rows" >> _Subset(config.max_rows)
+        if config.max_train_rows is not None:
+            train, *others = kept | "Apart" >> beam.Partition(lambda row, _: SPLITS.index(row[1]), len(SPLITS))
+            kept = (train | "TrainRows" >> _Subset(config.max_train_rows), *others) | "Together" >> beam.Flatten()
         of_splits = kept | "Splits" >> beam.Map(lambda row: row[1]) | "Count" >> beam.combiners.Count.PerElement()
         of_all = read[GOOD] | "Sum" >> beam.CombineGlobally(sum) | "Named" >> beam.Map(lambda count: (GOOD, count))
         digests = kept | "Digests" >> beam.Map(_digest) | "Added" >> beam.CombinePerKey(sum)

@@ -1,7 +1,8 @@
 """Rows: what a source reads, the checks that all rows pass, and their form on disk.
 
     Row("tea", ("thé", "le thé"), "a.tsv", 7) -> tf.train.Example of
-    {source: ["tea"], target: ["thé"], references: ["thé", "le thé"], source_length: ["1-4"], group: [""]}
+    {source: ["tea"], target: ["thé"], references: ["thé", "le thé"], source_length: ["1-4"], group: [""],
+     origin: ["a.tsv:7"]}
 
 A row that cannot be used becomes `Rejected("a.tsv", 8, "empty target", "tea\\t")`: a dead letter, not an exception.
 """
@@ -124,6 +125,7 @@ def to_example(row: Row) -> tf.train.Example:
         contract.REFERENCES: row.references,
         contract.SOURCE_LENGTH: (length_bucket(len(row.source)),),
         contract.GROUP: (row.group,),
+        contract.ORIGIN: (f"{row.file}:{row.line}",),
         **({contract.ALIGNMENT: (row.alignment,)} if row.alignment else {}),
     }
     features = {
@@ -134,7 +136,7 @@ def to_example(row: Row) -> tf.train.Example:
 
 
 def from_example(serialized: bytes) -> Row:
-    """A row from its form on disk, which does not hold the file and the line."""
+    """A row from its form on disk."""
     import tensorflow as tf
 
     from models import contract
@@ -144,8 +146,10 @@ def from_example(serialized: bytes) -> Row:
     def texts(name: str) -> tuple[str, ...]:
         return tuple(text.decode() for text in features[name].bytes_list.value)
 
-    (source,), (group,), alignment = texts(contract.SOURCE), texts(contract.GROUP), "".join(texts(contract.ALIGNMENT))
-    return Row(source, texts(contract.REFERENCES), file="", line=0, group=group, alignment=alignment)
+    (source,), (group,), (origin,) = (texts(name) for name in (contract.SOURCE, contract.GROUP, contract.ORIGIN))
+    file, _, line = origin.rpartition(":")
+    alignment = "".join(texts(contract.ALIGNMENT))
+    return Row(source, texts(contract.REFERENCES), file, int(line), group=group, alignment=alignment)
 
 
 def _is_broken(text: str) -> bool:

@@ -8,6 +8,7 @@ from tensorflow_model_analysis.proto import config_pb2
 
 from components import metrics
 from components.evaluator import Config
+from components.rarity import RAREST_PIECE
 from models.contract import REFERENCES
 from serving import signatures
 
@@ -33,7 +34,7 @@ def eval_config(config: Config, token_unit: str) -> config_pb2.EvalConfig:
         prediction_key=signatures.TEXT,
         inference_batch_size=config.batch_size,
     )
-    slices = [config_pb2.SlicingSpec(feature_keys=[name]) for name in config.slices]
+    slices = [config_pb2.SlicingSpec(feature_keys=[name]) for name in config.slices if name != RAREST_PIECE]
     return config_pb2.EvalConfig(
         model_specs=[model],
         slicing_specs=[everything, *slices],

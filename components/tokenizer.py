@@ -119,6 +119,11 @@ class Tokenizers:
         return piece_ops.tokenizer(self.target_model, add_end)
 
 
+def token_unit(target_kind: str) -> str:
+    """What `token_error_rate` counts: characters where the target's pieces are characters, else words."""
+    return "character" if target_kind == "char" else "word"
+
+
 def model_path(uri: str, side: str) -> str:
     """Where a Tokenizer artifact holds the model of a side."""
     return os.path.join(uri, f"{side}.model")

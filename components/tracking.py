@@ -102,6 +102,17 @@ class Run:
         version: str | None = self._do({"do": "model", "export": dataclasses.asdict(export)})
         return version
 
+    def history(self, run_id: str, metric: str) -> list[tuple[int, float]]:
+        """The points of a metric of any run of the store, (step, value); none where MLflow cannot say now."""
+        if self.journal.holds_calls or run_id.startswith(PENDING):
+            return []
+        try:
+            return [(point.step, point.value) for point in self.client().get_metric_history(run_id, metric)]
+        except Exception as error:
+            if not tracking_calls.unavailable(error):
+                raise
+            return []
+
     def end(self, status: str, error: str = "") -> None:
         """The run is over; what its journal holds is for `catch_up`."""
         if error:

@@ -8,16 +8,20 @@ import hashlib
 import json
 import pathlib
 import shutil
+import tempfile
 import typing
 import uuid
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 import rich.console
 import tensorflow as tf
 
 from components import (
+    alignment,
     alignment_layer,
+    attention_watch,
     batches,
     curves,
     progress,
@@ -36,6 +40,7 @@ from serving import export, search
 from serving.card import Card
 
 WARMUP_ROWS = 8
+DRAWN_EPOCHS = 12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,13 +88,15 @@ class Trained(typing.NamedTuple):
 
     model: Seq2Seq
     outcome: training.Outcome
+    watched: pathlib.Path  # attention.jsonl, where the model has attention; see `attention_watch.py`
 
 
 def run_fn(fn_args: typing.Any) -> None:
     """Train a model of the zoo on the transformed rows and export it. Called by TFX's Trainer."""
     config = settings.from_json(Config, fn_args.custom_config)
     data = Data.of(fn_args.train_files, fn_args.eval_files, fn_args.tokenizer_uri)
-    model, outcome = train(config, data, tracking.Run(config.tracking, fn_args.mlflow_run))
+    run = tracking.Run(config.tracking, fn_args.mlflow_run)
+    model, outcome, watched = train(config, data, run)
     rows = batches.sample(data.validation_files, batches.Config(), alignment_layer.ROWS)
     aligned = alignment_layer.choose(model, rows)
     served = export.ServedModel(
@@ -104,6 +111,9 @@ def run_fn(fn_args: typing.Any) -> None:
     model_run = pathlib.Path(fn_args.model_run_dir)
     model_run.mkdir(parents=True, exist_ok=True)
     (model_run / training.OUTCOME_FILE).write_text(json.dumps({**outcome._asdict(), training.ALIGNED: aligned}))
+    if watched.exists():
+        shutil.copy(watched, model_run)
+        _draw_epochs(run, watched)
     shutil.rmtree(config.checkpoints)  # also those of trainings that were given up
 
 
@@ -112,6 +122,8 @@ def train(config: Config, data: Data, run: tracking.Run) -> Trained:
     keras.utils.set_random_seed(config.training.seed)
     model, exported = _models(config, data.tokenizers)
     checkpoints = _checkpoint_dir(config, [*data.training_files, *data.validation_files])
+    watched = list(batches.sample(data.validation_files, batches.Config(), attention_watch.ROWS))
+    watch_file = checkpoints / attention_watch.WATCH_FILE
     with progress.TrainingBar(rich.console.Console(stderr=True)) as bar, curves.Curves(run) as curve:
         outcome = training.train(
             model,
@@ -127,10 +139,24 @@ def train(config: Config, data: Data, run: tracking.Run) -> Trained:
             checkpoints,
             observers=[bar, curve],
             score=_score(config, exported, data.validation_files, data.tokenizers),
+            watchers=[attention_watch.AttentionWatch(watched, data.tokenizers, watch_file, curve.epoch)],
         )
     if exported is not model:
         exported.set_weights(model.get_weights())
-    return Trained(exported, outcome)
+    return Trained(exported, outcome, watch_file)
+
+
+def _draw_epochs(run: tracking.Run, watched: pathlib.Path) -> None:
+    """A picture a row that was watched, its alignments through the epochs, for MLflow."""
+    epochs = attention_watch.read(watched)
+    chosen = [epochs[number] for number in np.unique(np.linspace(0, len(epochs) - 1, DRAWN_EPOCHS).astype(int))]
+    with tempfile.TemporaryDirectory() as folder:
+        for number, row in enumerate(epochs[-1].rows):
+            path = pathlib.Path(folder) / f"validation-{number + 1}.png"
+            panels = {f"epoch {epoch.epoch}": np.array(epoch.rows[number]["attention"]) for epoch in chosen}
+            alignment.png_panels(row["source_pieces"], row["target_pieces"], panels, path)
+            run.file(path, "alignments/epochs")
+        run.file(watched, "alignments/epochs")
 
 
 def _models(config: Config, tokenizers: tokenizer.Tokenizers) -> tuple[Seq2Seq, Seq2Seq]:

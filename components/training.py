@@ -105,6 +105,13 @@ class Observer(typing.Protocol):
         """An epoch ended and was validated."""
 
 
+class Watcher(typing.Protocol):
+    """Looks at the model at the end of every epoch."""
+
+    def __call__(self, model: Seq2Seq, epoch: int, step: int) -> None:
+        """Look at the weights that were validated; epochs are counted from 1."""
+
+
 class Score(typing.Protocol):
     """Says how good a model is, by what it does and not by its loss."""
 
@@ -134,6 +141,7 @@ def train(
     checkpoint_dir: pathlib.Path,
     observers: Sequence[Observer] = (),
     score: Score | None = None,
+    watchers: Sequence[Watcher] = (),
 ) -> Outcome:
     """Train until the epochs are done or patience is out, and leave the best weights in the model.
 
@@ -145,6 +153,7 @@ def train(
         checkpoint_dir: where checkpoints go; a training that finds its own there goes on from it.
         observers: are told of progress.
         score: chooses the best weights in place of the validation loss, where `config.stop_on` asks for it.
+        watchers: look at the model at the end of every epoch.
     """
     if (score.name if score else "loss") != config.stop_on:
         raise ValueError(f"stop_on is {config.stop_on!r}, but the score is {score.name if score else None!r}")
@@ -154,7 +163,7 @@ def train(
         schedules.build(config.schedule, total_steps), beta_2=0.98, epsilon=1e-9, global_clipnorm=config.clip_norm
     )
     _build(model, optimizer, next(iter(batches_of_epoch(0))))
-    training = _Training(model, optimizer, validation, config, checkpoint_dir, observers, score)
+    training = _Training(model, optimizer, validation, config, checkpoint_dir, observers, score, watchers)
     resumed_from = training.resume(total_steps)
     while training.goes_on():
         epoch, done = int(training.progress.epoch), int(training.progress.step_in_epoch)
@@ -186,9 +195,11 @@ class _Training:
         checkpoint_dir: pathlib.Path,
         observers: Sequence[Observer],
         score: Score | None,
+        watchers: Sequence[Watcher],
     ) -> None:
         self.progress = Progress.new()
         self._model, self._config, self._observers, self._score = model, config, observers, score
+        self._watchers = watchers
         self._average = MovingAverage([weight.value for weight in model.trainable_variables], config.ema)
         self._checkpoints = Checkpoints(model, optimizer, self.progress, self._average.averages, checkpoint_dir)
         self._checkpoint_dir = checkpoint_dir
@@ -235,6 +246,8 @@ class _Training:
                 progress.epochs_without_gain.assign(0)
             else:
                 progress.epochs_without_gain.assign_add(1)
+            for watch in self._watchers:
+                watch(self._model, int(progress.epoch), int(progress.step))
         if self._config.average:
             self._checkpoints.save_epoch(int(progress.epoch))
         self._checkpoints.save()

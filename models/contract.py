@@ -35,7 +35,10 @@ SOURCE_LENGTH = (
     "source_length"  # string [1]: the bucket of the source's length in characters, such as "5-8", for slices
 )
 GROUP = "group"  # string [1]: what kind of row it is, such as its language, for slices; "" where there are no kinds
+ORIGIN = "origin"  # string [1]: where the row was read, "a.tsv:7"; the schema does not have it, for it is no input
 ALIGNMENT = "alignment"  # string [n], n = 0 or 1: links SOURCE-TARGET of tokens that are known to be right, "0-2 1-1"
+
+TEXTS = (SOURCE, TARGET, REFERENCES, SOURCE_LENGTH, GROUP, ALIGNMENT)  # what the schema of raw rows knows
 
 # Features of a transformed row: pieces followed by END, int64, ragged.
 SOURCE_IDS = "source_ids"

@@ -295,6 +295,27 @@ def _promoted(act: typing.Callable[[], typing.Any], json_: bool) -> None:
 
 
 @app.command()
+def compare(
+    first: typing.Annotated[str, typer.Argument(metavar="RUN", help="Id of an MLflow run, its beginning, or a name.")],
+    second: typing.Annotated[str, typer.Argument(metavar="RUN", help="The one that is held against it.")],
+    home: HomeOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Two runs: what differs in their parameters, and which is better on the rows that both judged."""
+    from pipeline import compare as comparing
+    from pipeline.home import Home
+
+    try:
+        comparison = comparing.compare(Home.at(home).tracking("").client(), first, second)
+    except LookupError as error:
+        raise CommandError(str(error)) from error
+    if json_:
+        _print_json(dataclasses.asdict(comparison))
+    else:
+        comparing.show(comparison, rich.console.Console(highlight=False))
+
+
+@app.command()
 def ui(
     home: HomeOption = None,
     port: typing.Annotated[int, typer.Option("--port", help="Of the page, on this machine.")] = 5000,

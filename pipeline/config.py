@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import pydantic
 import yaml
 
-from components import evaluator, example_gen, serving_check, settings, sources, tokenizer, training, tuning
+from components import evaluator, example_gen, row_checks, serving_check, settings, sources, tokenizer, training, tuning
 from models import attention, zoo
 from pipeline.findings import Problem, unknown, validate
 from serving import search
@@ -39,6 +39,7 @@ class Config:
     Attributes:
         name: of the pipeline, of its folders and of the served model.
         data: where rows come from, and how they are checked and split.
+        checks: what rows may look like, as sequences.
         tokenizer: how text becomes pieces.
         model: {"name": a family of `models/zoo`, and its options}.
         training: how the model is trained.
@@ -55,6 +56,7 @@ class Config:
 
     name: typing.Annotated[str, pydantic.Field(pattern=f"^{NAME_PATTERN}$")]
     data: example_gen.Config
+    checks: row_checks.Config = dataclasses.field(default_factory=row_checks.Config)
     tokenizer: tokenizer.Config = dataclasses.field(default_factory=tokenizer.Config)
     model: dict[str, typing.Any] = dataclasses.field(default_factory=lambda: {"name": "rnn"})
     training: training.Config = dataclasses.field(default_factory=training.Config)

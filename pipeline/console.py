@@ -14,18 +14,20 @@ import rich.table
 import rich.text
 from rich.markup import escape
 
-from components import alignment, attention_metrics
+from components import alignment, attention_signal
 from components.evaluator import Verdict
 from components.example_gen import REJECTED
 from components.registrar_component import REGISTERED_VERSION
+from components.row_verdict import Verdict as RowVerdict
 from components.serving_check import Verdict as Served
 from components.training import OUTCOME_FILE
 from models.contract import SPLITS
+from pipeline.report import figures
 from pipeline.result import Run
 from pipeline.runners import local
 
 SHOWN_WORDS = 3
-FOR_EXPERTS = (attention_metrics.ENTROPY, attention_metrics.COVERAGE)  # neither good nor bad by themselves
+FOR_EXPERTS = attention_signal.NAMES  # neither good nor bad by themselves
 
 
 def report(out: rich.console.Console, event: local.Event) -> None:
@@ -60,6 +62,19 @@ def _rows(outputs: local.Outputs) -> str:
 def _vocabularies(outputs: local.Outputs) -> str:
     sizes = [_property(outputs["tokenizer"], f"{side}_size") for side in ("source", "target")]
     return f"{sizes[0]:,} source pieces, {sizes[1]:,} target pieces"
+
+
+def _earlier(outputs: local.Outputs) -> str:
+    return "data of an earlier run to compare with" if outputs.get("previous") else "no earlier data to compare with"
+
+
+def _checks(outputs: local.Outputs) -> str:
+    verdict = RowVerdict.read(pathlib.Path(outputs["checks"][0].uri))
+    warnings = verdict.of_state("warning")
+    if not warnings:
+        return f"{len(verdict.checks)} checks of rows as sequences, nothing to warn of"
+    more = f" (and {len(warnings) - 1} more)" if warnings[1:] else ""
+    return f"{warnings[0].words()}{more}"
 
 
 def _training(outputs: local.Outputs) -> str:
@@ -101,6 +116,8 @@ DESCRIPTIONS: dict[str, Callable[[local.Outputs], str]] = {
     "SchemaGen": lambda outputs: "schema of the training rows",
     "ExampleValidator": lambda outputs: "no anomalies",
     "Tokenizer": _vocabularies,
+    "EarlierData": _earlier,
+    "SequenceValidator": _checks,
     "Transform": lambda outputs: "rows as pieces, and the graph that makes them",
     "Trainer": _training,
     "Tuner": lambda outputs: "the trials of the search",
@@ -110,12 +127,6 @@ DESCRIPTIONS: dict[str, Callable[[local.Outputs], str]] = {
     "Pusher": _push,
     "Registrar": _registration,
 }
-
-
-def _figure(name: str, value: float) -> str:
-    """Rates are fractions, shown in percent, ROUGE too; scores go from 0 to 100 as they are."""
-    is_fraction = name.endswith(("_rate", "accuracy")) or "rouge_" in name
-    return f"{value:.2%}" if is_fraction else f"{value:.2f}"
 
 
 def summarize(out: rich.console.Console, run: Run, seconds: float) -> None:
@@ -131,10 +142,13 @@ def summarize(out: rich.console.Console, run: Run, seconds: float) -> None:
     for name, value in result.metrics.items():
         if name not in FOR_EXPERTS:
             computed = f"  [dim]{escape(result.signatures[name])}[/]" if name in result.signatures else ""
-            table.add_row(f"test {name.replace('_', ' ')}", _figure(name, value) + computed)
+            table.add_row(f"test {name.replace('_', ' ')}", figures.figure(value, name) + computed)
+    if result.warnings:
+        table.add_row("warnings", "\n".join(map(escape, result.warnings)))
     verdict = "[green]blessed[/]" if result.blessed else "[yellow]not blessed[/]"
     table.add_row("verdict", "\n".join([verdict, *map(escape, result.reasons)]))
     table.add_row("model", escape(result.model_path) if result.model_path else "not pushed")
+    table.add_row("page", escape(result.report_path))
     table.add_row("MLflow run", f"{result.mlflow_run_id} (fovea ui)")
     if result.cached:
         table.add_row("reused", ", ".join(result.cached))

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 
+import tensorflow_data_validation as tfdv
 from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.common.resolver import Resolver
@@ -15,18 +16,21 @@ from tfx.types import Channel
 from tfx.types.standard_artifacts import Model, ModelBlessing
 
 from components import example_gen, sources, trainer, trials
+from components import tokenizer as tokenizers
 from components.champion import LatestOtherBlessedModel
 from components.data_checks import AnomalyGate, SchemaGen
 from components.evaluator_component import Evaluator
 from components.example_gen_component import RowExampleGen
 from components.pusher_component import Pusher
 from components.registrar_component import Registrar
+from components.row_checks_component import LatestOfOtherExamples, RowChecks, SequenceValidator
 from components.serving_validator_component import ServingValidator
 from components.tokenizer_component import TokenizerTrainer
 from components.trainer_component import Trainer
 from components.transform_component import TokenizedTransform
 from components.tuner_component import Tuner
 from models import attention as mechanisms
+from models.contract import TEXTS
 from pipeline import digest
 from pipeline.config import Config, model_shape
 from pipeline.home import Home
@@ -54,6 +58,8 @@ def build(config: Config, home: Home) -> pipeline.Pipeline:
     evaluator = Evaluator(
         examples=rows.outputs["examples"],
         model=training.outputs["model"],
+        tokenizer=tokenizer.outputs["tokenizer"],
+        checks=data["SequenceValidator"].outputs["checks"],
         baseline_model=champion.outputs["model"],
         config=config.evaluation,
         token_unit=token_unit(config),
@@ -130,7 +136,9 @@ def _data(config: Config, home: Home) -> dict[str, BaseComponent]:
         fingerprint=sources.fingerprint(example_gen.find_inputs(config.data)),
         dead_letters_dir=str(home.rejected(config.name)),
     ).with_id("ExampleGen")
-    statistics = StatisticsGen(examples=rows.outputs["examples"])
+    statistics = StatisticsGen(
+        examples=rows.outputs["examples"], stats_options=tfdv.StatsOptions(feature_allowlist=list(TEXTS))
+    )
     schema = SchemaGen(statistics=statistics.outputs["statistics"])
     validator = AnomalyGate(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]).with_id(
         "ExampleValidator"
@@ -139,12 +147,26 @@ def _data(config: Config, home: Home) -> dict[str, BaseComponent]:
     transform = TokenizedTransform(
         examples=rows.outputs["examples"], schema=schema.outputs["schema"], tokenizer=tokenizer.outputs["tokenizer"]
     ).with_id("Transform")
+    before = Resolver(
+        strategy_class=LatestOfOtherExamples,
+        previous=Channel(type=RowChecks),
+        examples=rows.outputs["examples"],
+    ).with_id("EarlierData")
+    checks = SequenceValidator(
+        examples=rows.outputs["examples"],
+        tokenizer=tokenizer.outputs["tokenizer"],
+        previous=before.outputs["previous"],
+        config=config.checks,
+        listing_dir=str(home.rejected(config.name)),
+    )
     components = [
         versioned(rows, f"components.sources.{config.data.source['name']}"),
         statistics,
         versioned(schema),
         versioned(validator),
         versioned(tokenizer),
+        before,
+        versioned(checks),
         versioned(transform, "components.preprocessing"),
     ]
     return {component.id: component for component in components}
@@ -178,7 +200,7 @@ def model_modules(config: Config) -> list[str]:
 def token_unit(config: Config) -> str:
     """What `token_error_rate` counts: characters where the target's pieces are characters, else words."""
     _, target = config.tokenizer.kinds()
-    return "character" if target == "char" else "word"
+    return tokenizers.token_unit(target)
 
 
 def versioned(component: BaseComponent, *modules: str) -> BaseComponent:

@@ -24,8 +24,8 @@ class Home:
     artifacts/NAME/COMPONENT/   what the components made
     checkpoints/NAME/           trainings under way
     tuning/NAME/                searches over parameters: KerasTuner's state
-    rejected/NAME/              dead letters of the last ingest
-    reports/NAME/               pictures of the last run
+    rejected/NAME/              dead letters of the last ingest, and the rows that its checks list
+    reports/NAME/               the page and the pictures of the last run
     models/NAME/VERSION/        pushed models: what a model server watches
     """
 

@@ -16,9 +16,11 @@ class Result:
     name: str
     blessed: bool
     reasons: tuple[str, ...]
+    warnings: tuple[str, ...]  # of the data and of the attention: nothing that stops a run
     model_path: str | None  # of the pushed SavedModel; None where nothing was pushed
     version: str | None
     mlflow_run_id: str
+    report_path: str  # the page of the run
     rows: dict[str, int]  # train, validation, test, rejected
     metrics: dict[str, float]
     signatures: dict[str, str]  # of sacreBLEU's scores

@@ -14,11 +14,12 @@ from components import alignment, system_metrics, tracking
 from components.evaluator import Aligned, Verdict, read_alignments
 from components.example_gen import REJECTED
 from components.example_gen_component import REJECTED_FILE
+from components.row_verdict import Verdict as RowVerdict
 from components.serving_check import SKIPPED
 from components.serving_check import Verdict as Served
 from models.contract import SPLITS
 from pipeline import config as configuration
-from pipeline import console, graph, metadata, sync, tracked
+from pipeline import console, graph, metadata, report, sync, tracked
 from pipeline.home import Home
 from pipeline.result import Result, Run
 from pipeline.runners import local
@@ -33,6 +34,7 @@ def execute(config: configuration.Config, home: Home, out: rich.console.Console)
             finished = run_components(graph.build(config, home), config, home, run, out)
             concluded = _conclude(config, home, run.id, finished)
             tracked.conclude(run, concluded, finished)
+            _report(config, run, concluded.result, finished)
         known_as = sync.complete(home, config.name).completed.get(run.key, concluded.result.mlflow_run_id)
         return concluded._replace(result=dataclasses.replace(concluded.result, mlflow_run_id=known_as))
 
@@ -71,13 +73,16 @@ def _conclude(config: configuration.Config, home: Home, run_id: str, finished: d
     (pushed,) = finished["Pusher"].outputs["pushed_model"]
     (rejected,) = finished["ExampleGen"].outputs["rejected"]
     is_pushed = pushed.get_int_custom_property("pushed") == 1
+    checks = RowVerdict.read(_uri(finished["SequenceValidator"], "checks"))
     result = Result(
         name=config.name,
         blessed=verdict.blessed and served.blessed,
         reasons=(() if served == SKIPPED else served.reasons) + verdict.reasons,
+        warnings=tuple(check.words() for check in checks.of_state("warning")) + verdict.warnings,
         model_path=pushed.get_string_custom_property("pushed_destination") if is_pushed else None,
         version=pushed.get_string_custom_property("pushed_version") if is_pushed else None,
         mlflow_run_id=run_id,
+        report_path=str(home.reports(config.name) / report.FILE),
         rows={name: rejected.get_int_custom_property(f"rows_{name}") for name in (*SPLITS, REJECTED)},
         metrics=verdict.metrics,
         signatures=verdict.signatures,
@@ -97,6 +102,18 @@ def _draw(samples: tuple[Aligned, ...], folder: pathlib.Path) -> tuple[pathlib.P
         alignment.png(sample.source_pieces, sample.target_pieces, sample.weights(), path, title=sample.source)
         pictures.append(path)
     return tuple(pictures)
+
+
+def _report(
+    config: configuration.Config, run: tracking.Run, result: Result, finished: dict[str, local.Finished]
+) -> None:
+    """Write the page of the run."""
+    material = report.Material.of(
+        run.history, config, result, lambda component, output: finished[component].outputs[output][0]
+    )
+    path = pathlib.Path(result.report_path)
+    report.write(material, path)
+    run.file(path)
 
 
 def _uri(event: local.Finished, output: str) -> pathlib.Path:

@@ -13,6 +13,7 @@ from components import statistics_page, tracking
 from components.evaluator import ALIGNMENTS_FILE, PREDICTIONS_FILE, VERDICT_FILE, Verdict, read_predictions
 from components.example_gen import REJECTED
 from components.example_gen_component import REJECTED_FILE
+from components.row_verdict import CHECKS_FILE, FINDINGS_FILE
 from components.serving_check import VERDICT_FILE as SERVING_FILE
 from components.trainer_component import MLFLOW_RUN_ID
 from components.training import OUTCOME_FILE
@@ -141,6 +142,11 @@ def _tokenizer(run: tracking.Run, config: configuration.Config, outputs: local.O
     run.folder(_uri(outputs, "tokenizer"), "tokenizer")
 
 
+def _checks(run: tracking.Run, config: configuration.Config, outputs: local.Outputs) -> None:
+    for name in (CHECKS_FILE, FINDINGS_FILE):
+        run.file(_uri(outputs, "checks") / name, "data")
+
+
 def _training(run: tracking.Run, config: configuration.Config, outputs: local.Outputs) -> None:
     run.file(_uri(outputs, "model_run") / OUTCOME_FILE)
 
@@ -152,6 +158,9 @@ def _evaluation(run: tracking.Run, config: configuration.Config, outputs: local.
     run.metrics(
         {f"slice/{where}/{name}": value for where, values in verdict.slices.items() for name, value in values.items()}
     )
+    for metric, difference in verdict.differences.items():
+        run.metrics({f"compare/{metric}/{end}": getattr(difference, end) for end in ("champion", "low", "high")})
+    run.tags({"fovea.verdict": verdict.words()})
     for name in (PREDICTIONS_FILE, ALIGNMENTS_FILE, VERDICT_FILE):
         run.file(evaluation / name, "evaluation")
     samples = [row for row, _ in zip(read_predictions(evaluation), range(SAMPLES), strict=False)]
@@ -176,6 +185,7 @@ LOGGED: dict[str, Callable[[tracking.Run, configuration.Config, local.Outputs], 
     "StatisticsGen": _statistics,
     "SchemaGen": _schema,
     "Tokenizer": _tokenizer,
+    "SequenceValidator": _checks,
     "Trainer": _training,
     "Evaluator": _evaluation,
     "ServingValidator": _served,

@@ -34,12 +34,18 @@ def row(source: str, target: str, alignment: str | None = None) -> dict[str, Any
 def test_rows_with_gold_alignments_add_up() -> None:
     rows = [row("abc", "CBA", "0-2 1-1 2-0"), row("ab", "AB", "0-0 1-1"), row("ab", "AB"), row("a", "A", "")]
     measured = attention_metrics.measure(Diagonal(), rows)
-    assert measured.metrics == {
-        "alignment_accuracy": 3 / 5,  # one of three, and both of two: rows without gold do not count
-        "alignment_error_rate": pytest.approx(1 - 6 / 10),
-        "attention_entropy": 0,
-        "attention_coverage": 1,
-    }
+    assert measured.metrics == pytest.approx(
+        {
+            "alignment_accuracy": 3 / 5,  # one of three, and both of two: rows without gold do not count
+            "alignment_error_rate": pytest.approx(1 - 6 / 10),
+            "attention_entropy": 0,
+            "attention_coverage": 1,
+            "attention_coverage_gap": 0,
+            "attention_diagonality": 1,
+            "attention_evenness": 0,  # of the one row that is long enough
+            "attention_peak": 1 / 4,
+        }
+    )
     assert measured.left_out == 0 and measured.sentences() == ()
 
 
@@ -47,7 +53,14 @@ def test_without_gold_a_sample_of_the_rows_says_how_attention_is_spread() -> Non
     model = Diagonal()
     measured = attention_metrics.measure(model, [row("abcd", "AB")] * 1009)
     assert sum(model.asked) == 1000 and max(model.asked) == 64
-    assert measured.metrics == {"attention_entropy": 0, "attention_coverage": pytest.approx(3 / 4)}
+    assert measured.metrics == pytest.approx(
+        {
+            "attention_entropy": 0,
+            "attention_coverage": 3 / 4,
+            "attention_coverage_gap": 1 / 4,
+            "attention_diagonality": 1,
+        }
+    )
 
 
 def test_a_model_without_attention_has_no_such_metrics() -> None:

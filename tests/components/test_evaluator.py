@@ -29,7 +29,7 @@ def bleu(low: float, high: float) -> dict[MetricName, Difference]:
 
 
 def test_what_does_not_hold_is_said_first() -> None:
-    assert evaluator.judge(CONFIG, SCORES, bleu(-1.5, -0.6), {"bleu"}) == [
+    assert evaluator.judge(CONFIG, SCORES, bleu(-1.5, -0.6), {"bleu"}, {}) == [
         ("bleu 28, wanted at least 30: not met", False),
         ("bleu 29 -> 28, worse by 1 ±0.45 (95 %): allowed is 0.5", False),
         ("token_error_rate 0.131, wanted at most 0.14: met", True),
@@ -45,13 +45,49 @@ def test_a_candidate_may_be_worse_by_the_margin_or_must_be_better(
 ) -> None:
     for bless, holds in (("not_worse", not_worse), ("better", better)):
         config = evaluator.Config(metrics=("bleu",), compare={"bleu": 0.5}, bless=bless)  # type: ignore[arg-type]
-        (judged,) = evaluator.judge(config, SCORES, bleu(low, high), set())
+        (judged,) = evaluator.judge(config, SCORES, bleu(low, high), set(), {})
         assert judged.holds == holds, judged.sentence
 
 
+SLICES = {
+    "source_length:1-4": {"rows": 90, "bleu": 21.0},
+    "source_length:5-8": {"rows": 31, "bleu": 19.0},
+    "source_length:9-16": {"rows": 29, "bleu": 1.0},
+    "group:fr": {"rows": 40, "bleu": 24.0},
+}
+
+
+def test_each_slice_with_rows_enough_is_held_against_its_floor() -> None:
+    floors = {"source_length": {"bleu": 20.0}, "group:fr": {"bleu": 24.0}}
+    config = evaluator.Config(metrics=("bleu",), slices=("source_length", "group"), floors=floors)  # type: ignore[arg-type]
+    assert evaluator.judge(config, SCORES, {}, set(), SLICES) == [
+        ("source_length:5-8 (31 rows): bleu 19, wanted at least 20: not met", False),
+        ("source_length:1-4 (90 rows): bleu 21, wanted at least 20: met", True),
+        ("group:fr (40 rows): bleu 24, wanted at least 24: met", True),
+        ("no other blessed model to compare with", True),
+    ]
+
+
+def test_a_floor_under_nothing_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"floors name group:fr, expected one of `slices`, source_length, rarest_piece"
+    ):
+        evaluator.Config(floors={"group:fr": {"bleu": 20}})
+    with pytest.raises(ValueError, match=r"floors.source_length names ter, which `metrics` does not list"):
+        evaluator.Config(floors={"source_length": {"ter": 20}})
+
+
+def test_the_verdict_in_one_sentence() -> None:
+    sentence = "bleu 28 -> 29, better by 1 ±0.6 (95 %)"
+    assert evaluator.Verdict(7, True, (sentence,), {}, {}, {}).words() == f"{sentence}: blessed"
+    assert (
+        evaluator.Verdict(7, False, ("bleu 2: not met", sentence), {}, {}, {}).words() == "bleu 2: not met: not blessed"
+    )
+
+
 def test_without_a_champion_there_is_nothing_to_compare_with() -> None:
-    assert evaluator.judge(CONFIG, SCORES, {}, set())[-1].sentence == "no other blessed model to compare with"
-    (only,) = evaluator.judge(evaluator.Config(metrics=("bleu",)), SCORES, {}, set())
+    assert evaluator.judge(CONFIG, SCORES, {}, set(), {})[-1].sentence == "no other blessed model to compare with"
+    (only,) = evaluator.judge(evaluator.Config(metrics=("bleu",)), SCORES, {}, set(), {})
     assert only == ("no other blessed model to compare with, and evaluation.thresholds is empty", True)
 
 

@@ -243,3 +243,16 @@ def test_a_source_without_a_name():
         sources.SourceError, match=r"source\.name: None, expected one of babi, cmudict, dates, parallel_text"
     ):
         find_inputs(Config({"path": "a.tsv"}))
+
+
+def test_a_part_of_the_train_rows_leaves_the_other_splits_as_they_are(tmp_path):
+    write(tmp_path, "1.tsv", pairs(307))
+    source = {"name": "parallel_text", "path": str(tmp_path / "1.tsv")}
+    found = []
+    for name, options in (("all", {}), ("fewer", {"max_train_rows": 101})):
+        (tmp_path / name).mkdir()
+        found.append(run(tmp_path / name, source=source, **options)[0])
+    everyone, fewer = found
+    assert len(fewer["train"]) == 101 and set(fewer["train"]) < set(everyone["train"])
+    for split in ("validation", "test"):
+        assert sorted(fewer[split], key=str) == sorted(everyone[split], key=str)

@@ -56,7 +56,7 @@ def test_a_dead_letter_is_one_line_of_json_whatever_is_in_it():
 @given(TEXT, st.lists(TEXT, min_size=1))
 def test_a_row_survives_its_form_on_disk(source, references):
     example = rows.to_example(row(source, tuple(references)))
-    assert rows.from_example(example.SerializeToString()) == Row(source, tuple(references), file="", line=0)
+    assert rows.from_example(example.SerializeToString()) == Row(source, tuple(references), file="a.tsv", line=7)
     target = example.features.feature[contract.TARGET].bytes_list.value
     assert [text.decode() for text in target] == references[:1]
 
@@ -69,6 +69,7 @@ def test_the_features_are_those_of_the_contract():
         contract.REFERENCES: [b"F OW", b"F UH"],
         contract.SOURCE_LENGTH: [b"5-8"],
         contract.GROUP: [b""],
+        contract.ORIGIN: [b"a.tsv:7"],
     }
 
 
@@ -77,7 +78,7 @@ def test_a_group_and_a_known_alignment_travel_with_the_row():
     example = rows.to_example(known)
     assert list(example.features.feature[contract.GROUP].bytes_list.value) == [b"en"]
     assert list(example.features.feature[contract.ALIGNMENT].bytes_list.value) == [b"2-0 1-1 0-2"]
-    expected = Row("tea", ("aet",), "", 0, group="en", alignment="2-0 1-1 0-2")
+    expected = Row("tea", ("aet",), "a.tsv", 7, group="en", alignment="2-0 1-1 0-2")
     assert rows.from_example(example.SerializeToString()) == expected
 
 

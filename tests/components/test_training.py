@@ -261,3 +261,17 @@ def test_a_section_of_a_document_becomes_a_config() -> None:
     assert from_json(training.Config, to_json(config)) == config
     with pytest.raises(ValueError, match="linear needs slope"):
         from_json(training.Config, {"scheduled_sampling": {"name": "linear"}})
+
+
+def test_watchers_see_the_weights_that_were_validated(tmp_path: pathlib.Path) -> None:
+    seen: list[tuple[int, int, float]] = []
+    validate = Validation(trained := build())
+
+    def watch(model: Seq2Seq, epoch: int, step: int) -> None:
+        assert model is trained
+        seen.append((epoch, step, validate(validation())["validation_loss"]))
+
+    recorder = Recorder()
+    training.train(trained, copies, validation, settings(epochs=3, ema=0.9), tmp_path, [recorder], watchers=[watch])
+    assert [epoch for epoch, _, _ in seen] == [1, 2, 3]
+    assert [loss for _, _, loss in seen] == recorder.losses

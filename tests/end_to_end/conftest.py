@@ -80,7 +80,7 @@ data:
 tokenizer: {{source: {{kind: char}}, target: {{kind: word}}}}
 model: {{name: rnn, units: 64, embedding: 32, dropout: 0.1}}
 training: {{epochs: 14, batches: {{tokens: 256}}, schedule: {{learning_rate: 0.01, warmup_steps: 10}}, report_steps: 5}}
-evaluation: {{thresholds: {{sequence_error_rate: 0.3}}, slices: [source_length, group]}}
+evaluation: {{thresholds: {{sequence_error_rate: 0.3}}, slices: [source_length, group, rarest_piece]}}
 """
     )
     # Inserting shifts the lines that were broken before: they are inserted in rising order, so each stays where it is.

@@ -16,8 +16,11 @@ import time
 import mlflow
 import pytest
 import rich.console
+from ml_metadata import metadata_store
+from ml_metadata.proto import metadata_store_pb2
 
-from components.evaluator import PREDICTIONS_FILE
+from components import row_verdict
+from components.evaluator import PREDICTIONS_FILE, Verdict
 from pipeline import config as configuration
 from pipeline import digest, lineage
 from pipeline import evaluate as evaluating
@@ -59,6 +62,29 @@ def test_dead_letters_are_exactly_the_broken_rows(workshop: Workshop, first: Run
     assert copy.read_text() == first.dead_letters.read_text()
 
 
+def test_rows_are_checked_as_sequences(workshop: Workshop, first: Run) -> None:
+    """The workshop's words are drawn from few, so that some are there twice."""
+    (folder,) = workshop.home.artifacts("capitals").glob("SequenceValidator/checks/*")
+    verdict = row_verdict.Verdict.read(folder)
+    (twice,) = (each for each in verdict.checks if (each.kind, each.split) == ("duplicate", "train"))
+    lines = (workshop.folder / "pairs.tsv").read_bytes().splitlines()
+    listed = [each for each in row_verdict.read_findings(folder) if (each.kind, each.split) == ("duplicate", "train")]
+    assert twice.rows > 0 and twice.words() in first.result.warnings
+    for each in listed:
+        assert each.file == str(workshop.folder / "pairs.tsv")
+        assert lines[each.line - 1].split(b"\t")[0].decode() == each.text
+    copies = sum(int(each.value.split()[0]) - 1 for each in listed if isinstance(each.value, str))
+    assert copies == twice.rows and len(listed) < 100
+    assert not any(each.rows for each in verdict.checks if each.kind in ("leakage", "unknown", "script"))
+
+
+def test_a_limit_of_the_checks_stops_the_run_before_training(workshop: Workshop, first: Run) -> None:
+    with pytest.raises(row_verdict.RowCheckError, match=r"train: the same row more than once: \d+ rows, .* at most"):
+        workshop.run("checks.limits={duplicate: 0.01}")
+    listing = workshop.home.rejected("capitals") / row_verdict.FINDINGS_FILE
+    assert listing.exists()  # whatever became of the run
+
+
 def test_attention_finds_the_letter_that_it_says(first: Run) -> None:
     """The task's alignment is known: the n-th capital is the n-th letter."""
     right = [
@@ -86,8 +112,8 @@ def test_a_second_run_reuses_everything_and_pushes_nothing(workshop: Workshop, f
     before = pushed(workshop)
     again = workshop.run().result
     assert set(again.cached) == {
-        "ExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Tokenizer", "Transform", "Trainer",
-        "Evaluator", "ServingValidator", "Pusher", "Registrar",
+        "ExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Tokenizer", "SequenceValidator", "Transform",
+        "Trainer", "Evaluator", "ServingValidator", "Pusher", "Registrar",
     }  # fmt: skip
     assert pushed(workshop) == before
     assert again.version == first.result.version and again.metrics == first.result.metrics
@@ -236,7 +262,53 @@ def test_mlflow_holds_the_run(workshop: Workshop, first: Run) -> None:
     assert [point.step for point in losses[:3]] == [5, 10, 15] and losses[-1].value < losses[0].value
     assert int(run.data.tags["mlmd.Trainer.model"]) in {model.id for model in lineage.models(workshop.home)}
     artifacts = {item.path for item in client.list_artifacts(run.info.run_id)}
-    assert {"config.yaml", "result.json", "rejected.jsonl", "training.json", "alignments", "evaluation"} <= artifacts
+    assert {
+        "config.yaml",
+        "result.json",
+        "rejected.jsonl",
+        "training.json",
+        "alignments",
+        "evaluation",
+        "data",
+    } <= artifacts
+
+
+def test_attention_is_watched_through_the_epochs(workshop: Workshop, first: Run) -> None:
+    client = mlflow.MlflowClient(workshop.home.tracking("capitals").uri)
+    entropy = client.get_metric_history(first.result.mlflow_run_id, "validation/attention_entropy")
+    losses = client.get_metric_history(first.result.mlflow_run_id, "validation/loss")
+    assert len(entropy) == 14 and [point.step for point in entropy] == [point.step for point in losses]
+    assert entropy[-1].value < entropy[0].value
+    pictures = {item.path for item in client.list_artifacts(first.result.mlflow_run_id, "alignments/epochs")}
+    assert {f"alignments/epochs/validation-{number}.png" for number in (1, 2, 3, 4)} < pictures
+
+
+def test_the_verdict_is_in_words_in_ml_metadata_and_in_mlflow(workshop: Workshop, first: Run) -> None:
+    later = workshop.run("training.epochs=1", "evaluation.thresholds={}")  # held against the first
+    client = mlflow.MlflowClient(workshop.home.tracking("capitals").uri)
+    connection = metadata_store_pb2.ConnectionConfig()
+    connection.sqlite.filename_uri = str(workshop.home.metadata_db)
+    store = metadata_store.MetadataStore(connection)
+    for run in (first, later):
+        logged = client.get_run(run.result.mlflow_run_id).data
+        (blessing,) = store.get_artifacts_by_id([int(logged.tags["mlmd.Evaluator.blessing"])])
+        properties = blessing.custom_properties
+        words = properties["verdict"].string_value
+        assert logged.tags["fovea.verdict"] == words and words.endswith(
+            ": blessed" if run is first else ": not blessed"
+        )
+        assert any(words.startswith(reason) for reason in run.result.reasons)
+    compared = properties["compare.sequence_error_rate"].string_value
+    assert compared.startswith("0 -> ") and "worse by" in compared and compared in words
+    assert properties["compare.sequence_error_rate.high"].double_value < 0
+    assert logged.metrics["compare/sequence_error_rate/high"] < 0
+
+
+def test_slices_by_rarity_have_all_rows(workshop: Workshop, first: Run) -> None:
+    slices = Verdict.read(predictions(workshop).parent).slices
+    rare = {name: values for name, values in slices.items() if name.startswith("rarest_piece:")}
+    assert sum(values["rows"] for values in rare.values()) == first.result.rows["test"]
+    assert set(rare) <= {"rarest_piece:10-99", "rarest_piece:100-999"}  # a digit is in every seventh of 560 words
 
 
 def test_models_are_listed_with_what_became_of_them(workshop: Workshop, first: Run) -> None:

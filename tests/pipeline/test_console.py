@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline import console
+from pipeline.report import figures
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,8 @@ from pipeline import console
         ("group_mean_sequence_error_rate", 0.16, "16.00%"),
         ("group_mean_rouge_l", 0.3456, "34.56%"),
         ("bleu", 38.1, "38.10"),
+        ("bleu", float("nan"), "–"),
     ],
 )
 def test_fractions_are_shown_in_percent(name: str, value: float, shown: str) -> None:
-    assert console._figure(name, value) == shown
+    assert figures.figure(value, name) == shown
