@@ -43,7 +43,11 @@ def material(workshop: Workshop, first: Run) -> report.Material:
         return Found(str(min(made, key=lambda path: int(path.name))), first.result.mlflow_run_id)
 
     client = mlflow.MlflowClient(workshop.home.tracking("capitals").uri)
-    return report.Material.of(client, configuration.load(workshop.config), first.result, only)
+
+    def history(run_id: str, metric: str) -> list[tuple[int, float]]:
+        return [(point.step, point.value) for point in client.get_metric_history(run_id, metric)]
+
+    return report.Material.of(history, configuration.load(workshop.config), first.result, only)
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 import mlflow
 import pytest
@@ -146,7 +147,16 @@ def test_a_killed_run_is_killed_in_mlflow(workshop: Workshop, ended_by: signal.S
     assert executions(workshop, run.info.run_id)
 
 
-def test_a_run_while_the_server_is_down_is_completed_later(workshop: Workshop, first: Run) -> None:
+@pytest.fixture
+def kept_here_again(workshop: Workshop) -> Iterator[None]:
+    """Other tests share the home, which remembers where the last run went."""
+    yield
+    workshop.home.keep_tracking(workshop.home.tracking("capitals"))
+
+
+def test_a_run_while_the_server_is_down_is_completed_later(
+    workshop: Workshop, first: Run, kept_here_again: None
+) -> None:
     port = free_port()
     store = workshop.home.tracking("capitals", f"http://127.0.0.1:{port}")
     quick = ("training.epochs=1", "evaluation.thresholds={}", f"tracking_uri={store.uri}")
