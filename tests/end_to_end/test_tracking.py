@@ -24,7 +24,7 @@ from tests.components.mlflow_server import free_port, server
 from tests.end_to_end.conftest import BROKEN, Workshop
 
 DEADLINE_S = 240
-FAILS = ("tokenizer={source: {kind: bpe, vocabulary_size: 7}, target: {kind: word}}", "name=fails")
+FAILS = ("tokenizer={source: {kind: bpe, vocabulary_size: 7}, target: {kind: word}}", "name=stumbles")
 
 
 def the_run(workshop: Workshop, name: str) -> tuple[mlflow.MlflowClient, mlflow.entities.Run]:
@@ -97,13 +97,13 @@ class Mender(rich.console.Console):
 
 def test_a_component_that_is_tried_again_is_a_run_within(workshop: Workshop) -> None:
     """ExampleGen meets a file where it wants a folder, and does better then; the Tokenizer fails twice."""
-    obstacle = workshop.home.rejected("fails")
+    obstacle = workshop.home.rejected("stumbles")
     obstacle.parent.mkdir(parents=True, exist_ok=True)
     obstacle.write_text("")
     loaded = configuration.load(workshop.config, [*FAILS, "retries=1"])
     with pytest.raises(Exception, match="vocabulary_size is 7"):
         execute(loaded, workshop.home, Mender(obstacle))
-    client, run = the_run(workshop, "fails")
+    client, run = the_run(workshop, "stumbles")
     assert run.info.status == "FAILED" and "vocabulary_size is 7" in run.data.tags["fovea.error"]
     within = client.search_runs([run.info.experiment_id], f"tags.`mlflow.parentRunId` = '{run.info.run_id}'")
     assert {(one.info.run_name, one.info.status) for one in within} == {
