@@ -67,13 +67,13 @@ def run_components(
 
 
 def _conclude(config: configuration.Config, home: Home, run_id: str, finished: dict[str, local.Finished]) -> Run:
-    evaluation = _uri(finished["Evaluator"], "evaluation")
+    evaluation = local.folder(finished["Evaluator"].outputs, "evaluation")
     verdict = Verdict.read(evaluation)
-    served = Served.read(_uri(finished["ServingValidator"], "blessing"))
+    served = Served.read(local.folder(finished["ServingValidator"].outputs, "blessing"))
     (pushed,) = finished["Pusher"].outputs["pushed_model"]
     (rejected,) = finished["ExampleGen"].outputs["rejected"]
     is_pushed = pushed.get_int_custom_property("pushed") == 1
-    checks = RowVerdict.read(_uri(finished["SequenceValidator"], "checks"))
+    checks = RowVerdict.read(local.folder(finished["SequenceValidator"].outputs, "checks"))
     result = Result(
         name=config.name,
         blessed=verdict.blessed and served.blessed,
@@ -114,8 +114,3 @@ def _report(
     path = pathlib.Path(result.report_path)
     report.write(material, path)
     run.file(path)
-
-
-def _uri(event: local.Finished, output: str) -> pathlib.Path:
-    (artifact,) = event.outputs[output]
-    return pathlib.Path(artifact.uri)

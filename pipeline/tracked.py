@@ -131,28 +131,28 @@ def _rows(run: tracking.Run, config: configuration.Config, outputs: local.Output
 
 
 def _statistics(run: tracking.Run, config: configuration.Config, outputs: local.Outputs) -> None:
-    run.text(statistics_page.page(_uri(outputs, "statistics"), SPLITS), "statistics.html")
+    run.text(statistics_page.page(local.folder(outputs, "statistics"), SPLITS), "statistics.html")
 
 
 def _schema(run: tracking.Run, config: configuration.Config, outputs: local.Outputs) -> None:
-    run.folder(_uri(outputs, "schema"), "schema")
+    run.folder(local.folder(outputs, "schema"), "schema")
 
 
 def _tokenizer(run: tracking.Run, config: configuration.Config, outputs: local.Outputs) -> None:
-    run.folder(_uri(outputs, "tokenizer"), "tokenizer")
+    run.folder(local.folder(outputs, "tokenizer"), "tokenizer")
 
 
 def _checks(run: tracking.Run, config: configuration.Config, outputs: local.Outputs) -> None:
     for name in (CHECKS_FILE, FINDINGS_FILE):
-        run.file(_uri(outputs, "checks") / name, "data")
+        run.file(local.folder(outputs, "checks") / name, "data")
 
 
 def _training(run: tracking.Run, config: configuration.Config, outputs: local.Outputs) -> None:
-    run.file(_uri(outputs, "model_run") / OUTCOME_FILE)
+    run.file(local.folder(outputs, "model_run") / OUTCOME_FILE)
 
 
 def _evaluation(run: tracking.Run, config: configuration.Config, outputs: local.Outputs) -> None:
-    evaluation = _uri(outputs, "evaluation")
+    evaluation = local.folder(outputs, "evaluation")
     verdict = Verdict.read(evaluation)
     run.metrics({f"test/{name}": value for name, value in verdict.metrics.items()})
     run.metrics(
@@ -176,7 +176,7 @@ def _evaluation(run: tracking.Run, config: configuration.Config, outputs: local.
 
 
 def _served(run: tracking.Run, config: configuration.Config, outputs: local.Outputs) -> None:
-    run.file(_uri(outputs, "blessing") / SERVING_FILE, "evaluation")
+    run.file(local.folder(outputs, "blessing") / SERVING_FILE, "evaluation")
 
 
 # What each component leaves in MLflow's run beside the tags of its artifacts. The Trainer itself logs its curves.
@@ -190,11 +190,6 @@ LOGGED: dict[str, Callable[[tracking.Run, configuration.Config, local.Outputs], 
     "Evaluator": _evaluation,
     "ServingValidator": _served,
 }
-
-
-def _uri(outputs: local.Outputs, key: str) -> pathlib.Path:
-    (artifact,) = outputs[key]
-    return pathlib.Path(artifact.uri)
 
 
 def _ids(ids: list[int]) -> str:

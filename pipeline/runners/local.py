@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import time
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,12 @@ from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.types import Artifact, artifact_utils
 
 Outputs = Mapping[str, Sequence[Artifact]]
+
+
+def folder(outputs: Outputs, key: str) -> pathlib.Path:
+    """Where the only artifact of an output is."""
+    (artifact,) = outputs[key]
+    return pathlib.Path(artifact.uri)
 
 
 class Finished(typing.NamedTuple):
