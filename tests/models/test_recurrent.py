@@ -80,6 +80,11 @@ def shake(layer: keras.Layer) -> None:
         weight.assign(weight.numpy() + rng.normal(size=weight.shape, scale=0.3))
 
 
+def tolerance(layer_norm: bool) -> float:
+    """The norm of so few units divides by a deviation that can be small, and so multiplies what rounding did."""
+    return 1e-4 if layer_norm else 1e-5
+
+
 def test_every_cell_has_an_oracle() -> None:
     assert sorted(ORACLES) == sorted(CELLS)
 
@@ -99,8 +104,9 @@ def test_encoder_matches_numpy_and_padding_is_not_read(name: str, residual: bool
             behind = expected(name, backward, below[::-1])[::-1]
             above = np.concatenate([expected(name, forward, below), behind], axis=-1)
             below = above + below if residual and below.shape == above.shape else above
-        np.testing.assert_allclose(outputs[row, :length], below, atol=1e-5)
-        np.testing.assert_allclose(summary[row], np.concatenate([above[-1, :UNITS], above[0, UNITS:]]), atol=1e-5)
+        atol = tolerance(layer_norm)
+        np.testing.assert_allclose(outputs[row, :length], below, atol=atol)
+        np.testing.assert_allclose(summary[row], np.concatenate([above[-1, :UNITS], above[0, UNITS:]]), atol=atol)
 
 
 @pytest.mark.parametrize("name", sorted(CELLS))
@@ -131,7 +137,7 @@ def test_stack_steps_as_it_runs(name: str, layers: int, layer_norm: bool) -> Non
     states = tuple(tuple(part[:, None] for part in state) for state in start)
     for time in range(TIME):
         output, states = stack.step(inputs[:, time : time + 1], states)
-        np.testing.assert_allclose(output[:, 0], outputs[:, time], atol=1e-5)
+        np.testing.assert_allclose(output[:, 0], outputs[:, time], atol=tolerance(layer_norm))
 
 
 def test_the_forget_gate_starts_open() -> None:
