@@ -16,6 +16,7 @@ from collections.abc import Iterator
 if typing.TYPE_CHECKING:
     from mlflow import MlflowClient
 
+SQLITE = "sqlite:///"  # and a file
 # MLflow would ask a server that is away for two minutes, at every call. Who wants that sets them.
 SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -55,7 +56,9 @@ class Store:
             os.environ.setdefault(name, value)
         from mlflow import MlflowClient
 
-        if not self.uri.startswith(("sqlite:", "http:", "https:")):
+        if self.uri.startswith(SQLITE):
+            _make(pathlib.Path(self.uri.removeprefix(SQLITE)))
+        elif not self.uri.startswith(("sqlite:", "http:", "https:")):
             _reach(self.uri)
         return MlflowClient(self.uri)
 
@@ -77,18 +80,33 @@ def _reach(uri: str) -> None:
     engine.dispose()
 
 
+def _make(path: pathlib.Path) -> None:
+    """A new SQLite file, whole or not at all: MLflow cannot go on with one whose migrations a full disk ended."""
+    from mlflow import MlflowClient
+
+    if path.exists():
+        return
+    new = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        MlflowClient(f"{SQLITE}{new}").search_experiments()
+        with contextlib.suppress(FileExistsError):  # somebody else was faster
+            os.link(new, path)
+    finally:
+        new.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def made_beside(store: Store) -> Iterator[None]:
     """Make a new SQLite store in a process of its own while the body does something else, such as imports.
 
     MLflow's migrations take three seconds; most machines have a second core for them.
     """
-    path = pathlib.Path(store.uri.removeprefix("sqlite:///"))
-    if not store.uri.startswith("sqlite:///") or path.exists():
+    path = pathlib.Path(store.uri.removeprefix(SQLITE))
+    if not store.uri.startswith(SQLITE) or path.exists():
         yield
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    code = "import sys; from components.tracking_store import Store; Store(*sys.argv[1:]).client().search_experiments()"
+    code = "import sys; from components.tracking_store import Store; Store(*sys.argv[1:]).client()"
     arguments = [sys.executable, "-W", "ignore", "-c", code, *dataclasses.astuple(store)]
     project = pathlib.Path(__file__).parent.parent
     with subprocess.Popen(arguments, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):

@@ -13,7 +13,7 @@ from ml_metadata.proto import metadata_store_pb2
 from components import pushing, registry, tracking_calls
 from components.model_digest import DIGEST
 from components.trainer_component import MLFLOW_RUN_ID
-from pipeline import metadata
+from pipeline import faults, metadata
 from pipeline.home import Home
 
 UNKNOWN = "?"
@@ -39,7 +39,7 @@ def models(home: Home) -> list[Model]:
     """Every model of the home folder, oldest first."""
     if not home.metadata_db.exists():
         return []
-    with metadata.told_if_locked(home):
+    with faults.told_plainly(home):
         return _with_registered(_known(metadata.connect(home)), home)
 
 

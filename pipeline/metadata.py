@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import pathlib
-from collections.abc import Iterator
 
 from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
@@ -15,22 +13,6 @@ from components.trainer_component import MLFLOW_RUN_ID
 from pipeline.home import Home
 
 RUN_CONTEXT, NODE_CONTEXT = "pipeline_run", "node"  # TFX's own types
-
-
-class LockedError(RuntimeError):
-    """ML Metadata's file is locked by another process."""
-
-
-@contextlib.contextmanager
-def told_if_locked(home: Home) -> Iterator[None]:
-    """Say in plain words what ML Metadata calls an aborted write, after half a minute at most."""
-    try:
-        yield
-    except Exception as error:
-        if "Concurrent writes aborted" not in str(error):
-            raise
-        what = f"ML Metadata's file {home.metadata_db} is locked by another process"
-        raise LockedError(f"{what}; end that and run again: what is finished is not done again") from error
 
 
 def connect(home: Home) -> metadata_store.MetadataStore:

@@ -19,7 +19,7 @@ from components.serving_check import SKIPPED
 from components.serving_check import Verdict as Served
 from models.contract import SPLITS
 from pipeline import config as configuration
-from pipeline import console, graph, metadata, report, sync, tracked
+from pipeline import console, faults, graph, report, sync, tracked
 from pipeline.home import Home
 from pipeline.result import Result, Run
 from pipeline.runners import local
@@ -27,10 +27,10 @@ from pipeline.runners import local
 
 def execute(config: configuration.Config, home: Home, out: rich.console.Console) -> Run:
     """Run the pipeline, report on `out` as it goes, and keep track of it in MLflow."""
-    with home.alone(config.name):
+    with home.alone(config.name), faults.told_plainly(home):
         pipeline_run_id = datetime.datetime.now().isoformat(timespec="milliseconds")
         run = tracked.open_run(config, home, pipeline_run_id)
-        with tracking.closed_at_the_end(run), system_metrics.sampled(run), metadata.told_if_locked(home):
+        with tracking.closed_at_the_end(run), system_metrics.sampled(run):
             finished = run_components(graph.build(config, home), config, home, run, out)
             concluded = _conclude(config, home, run.id, finished)
             tracked.conclude(run, concluded, finished)

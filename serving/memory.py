@@ -1,4 +1,4 @@
-"""Memory that large requests took goes back to the system, and does not stay with glibc's allocator for the next one.
+"""Memory that requests took goes back to the system after a large one, and when none comes for a while.
 
 By itself glibc keeps freed blocks of up to 32 MB once such a block was freed, in a pool for each of many threads: a
 server of 718 MB that was sent seven requests of 64 MB still had 1,248 MB afterwards.
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import ctypes
 import threading
+import time
 
-LARGE = 4 * 2**20  # bytes of a request after which memory is given back
-DELAY_S = 1.0  # what comes within it is given back together
+LARGE = 4 * 2**20  # bytes of a request after which memory is given back, whatever comes after it
+DELAY_S = 1.0  # without a request after which it is, too; what comes within it is given back together
 _ARENA_MAX, _MMAP_THRESHOLD, _TRIM_THRESHOLD = -8, -3, -1  # of mallopt, in malloc.h
 _libc = ctypes.CDLL(None)
-_large_ended = threading.Event()
+_ended, _large_ended = threading.Event(), threading.Event()
 
 
 def keep_little() -> None:
@@ -27,13 +28,18 @@ def keep_little() -> None:
 
 def ended(size: int) -> None:
     """A request of so many bytes was answered, or refused."""
+    _ended.set()
     if size >= LARGE:
         _large_ended.set()
 
 
 def _give_back() -> None:
     while True:
-        _large_ended.wait()
-        threading.Event().wait(DELAY_S)
+        _ended.wait()
+        due = False
+        while not due:
+            _ended.clear()
+            time.sleep(DELAY_S)
+            due = _large_ended.is_set() or not _ended.is_set()
         _large_ended.clear()
         _libc.malloc_trim(0)

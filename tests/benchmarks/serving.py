@@ -87,7 +87,7 @@ def measure(options: argparse.Namespace, folder: pathlib.Path) -> Iterator[Line]
             "in_process": lambda: in_process(server(), model, folder, rounds, int(20 * seconds)),
             "load": lambda: load(server(*BATCHED), folder, seconds / 2),
             "swaps": lambda: swaps(server(*BATCHED), model, folder, options.versions, seconds / 2),
-            "malformed": lambda: malformed(server(*BATCHED), options.malformed),
+            "malformed": lambda: malformed(server(*BATCHED), folder, options.malformed, seconds),
         }
         for name in PARTS:
             if name in options.parts:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import pathlib
+import subprocess
+import sys
 
 import pytest
 
@@ -35,6 +37,17 @@ def test_a_run_is_found_by_its_pipeline_run(store: Store) -> None:
     second.end(tracking.FINISHED)
     assert tracking.find_run(store, "2026-01-02T00:00").id == second.id  # by its tag: nothing is left of it elsewhere
     assert not list(store.journals.iterdir())
+
+
+def test_a_store_that_could_not_be_made_is_not_there(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "mlflow.db"
+    small = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)); "
+        f"from components.tracking_store import Store; Store('sqlite:///{path}', '', '', '').client()"
+    )
+    ended = subprocess.run([sys.executable, "-c", small], capture_output=True, text=True, check=False)
+    assert ended.returncode and "OperationalError" in ended.stderr
+    assert not list(tmp_path.glob("mlflow.db*"))
 
 
 def test_curves_are_by_step_and_a_resumed_training_says_so(store: Store) -> None:
