@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import re
-import shutil
-import subprocess
 from collections.abc import Callable
 
 import mlflow
@@ -15,14 +13,10 @@ import pytest
 from pipeline import config as configuration
 from pipeline import report
 from pipeline.result import Run
+from tests.end_to_end import browser
 from tests.end_to_end.conftest import ROWS, Workshop
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-needs_browser = pytest.mark.skipif(
-    BROWSER is None, reason="no chromium: `apt-get install chromium` makes this test run"
-)
 SECTIONS = ("verdict", "data", "training", "slices", "rows", "attention", "settings")
-DEADLINE_S = 240
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,14 +51,7 @@ def browse(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
     def dump(page: str) -> str:
         folder = tmp_path_factory.mktemp("browser")
         (folder / "page.html").write_text(page)
-        quiet = ("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
-        quiet += ("--disable-component-update", "--disable-sync", "--disable-dev-shm-usage")
-        command = [str(BROWSER), "--headless", "--no-sandbox", *quiet, f"--user-data-dir={folder / 'profile'}"]
-        done = subprocess.run(
-            [*command, "--dump-dom", (folder / "page.html").as_uri()],
-            capture_output=True, text=True, timeout=DEADLINE_S, check=True,
-        )  # fmt: skip
-        return done.stdout
+        return browser.elements((folder / "page.html").as_uri(), folder / "profile")
 
     return dump
 
@@ -80,7 +67,7 @@ def test_the_page_is_in_the_home_and_in_mlflow_and_needs_nothing_else(workshop: 
     assert first.result.mlflow_run_id in page and first.result.reasons[0] in page
 
 
-@needs_browser
+@browser.needed
 def test_a_browser_shows_every_part_and_what_is_pointed_at(
     material: report.Material, browse: Callable[[str], str]
 ) -> None:
@@ -101,7 +88,7 @@ def test_a_browser_shows_every_part_and_what_is_pointed_at(
     assert cell and f"<output>{cell[1]}</output>" in page
 
 
-@needs_browser
+@browser.needed
 def test_text_of_the_data_is_text(material: report.Material, browse: Callable[[str], str]) -> None:
     attack = '<script>document.body.id="owned"</script><img src=x onerror="document.body.id=1">'
     row = {"source": attack, "references": [attack], "prediction": attack + " x", "origin": attack}
