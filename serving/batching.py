@@ -135,14 +135,22 @@ class BatchedModel:
             self._changed.notify_all()
 
     def _work(self) -> None:
-        while (batch := self._next()) is not None:
-            try:
-                self._run(batch)
-            except Exception as error:  # whatever it is, every task hears of it, and the thread lives on
-                for task in batch.tasks:
-                    task.error = serving_error(error)
+        while self._run_next():  # a thread that waits holds nothing of what it ran
+            pass
+
+    def _run_next(self) -> bool:
+        """Wait for a batch and run it; False when there will be none."""
+        batch = self._next()
+        if batch is None:
+            return False
+        try:
+            self._run(batch)
+        except Exception as error:  # whatever it is, every task hears of it, and the thread lives on
             for task in batch.tasks:
-                task.done.set()
+                task.error = serving_error(error)
+        for task in batch.tasks:
+            task.done.set()
+        return True
 
     def _next(self) -> _Batch | None:
         """The oldest batch that may run; None when the model is closed and nothing waits."""

@@ -1,12 +1,14 @@
 """Memory that requests took goes back to the system after a large one, and when none comes for a while.
 
 By itself glibc keeps freed blocks of up to 32 MB once such a block was freed, in a pool for each of many threads: a
-server of 718 MB that was sent seven requests of 64 MB still had 1,248 MB afterwards.
+server of 718 MB that was sent seven requests of 64 MB still had 1,248 MB afterwards. And what a refused request held
+hangs on its error, whose traceback refers to it in a circle: Python's collector would look for it after many more.
 """
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import threading
 import time
 
@@ -18,11 +20,15 @@ _ended, _large_ended = threading.Event(), threading.Event()
 
 
 def keep_little() -> None:
-    """From now on blocks of a megabyte or more are the system's own, and few pools keep the smaller ones."""
+    """From now on blocks of a megabyte or more are the system's own, and few pools keep the smaller ones.
+
+    What is imported by now stays: the collector need not look at it again, so it takes milliseconds.
+    """
     if not hasattr(_libc, "malloc_trim"):  # another C library
         return
     for option, value in ((_ARENA_MAX, 4), (_MMAP_THRESHOLD, 2**20), (_TRIM_THRESHOLD, 2**20)):
         _libc.mallopt(option, value)
+    gc.freeze()
     threading.Thread(target=_give_back, name="memory", daemon=True).start()
 
 
@@ -42,4 +48,5 @@ def _give_back() -> None:
             time.sleep(DELAY_S)
             due = _large_ended.is_set() or not _ended.is_set()
         _large_ended.clear()
+        gc.collect()
         _libc.malloc_trim(0)
