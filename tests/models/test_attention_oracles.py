@@ -104,6 +104,20 @@ def local_p(layer: Any, queries: Array, values: Array, mask: Array) -> Array:
     return np.array(rows)
 
 
+def gmm(layer: Any, queries: Array, values: Array, mask: Array) -> Array:
+    def softplus(x: Array) -> Array:  # 1 at 0
+        return np.log1p((np.e - 1) * np.exp(x))
+
+    means, rows = -np.ones(layer.config.components), []
+    for query in queries:
+        share, step, width = np.split(query @ kernel(layer.mixture) + layer.mixture.bias.numpy(), 3)
+        means, sigma = means + softplus(step), np.maximum(softplus(width), 0.1)
+        density = [np.exp(-(((j - means) / sigma) ** 2) / 2) / (np.sqrt(2 * np.pi) * sigma) for j in range(SOURCE)]
+        weights = np.array(density) @ softmax(share, np.ones_like(share)) * mask
+        rows.append(weights / weights.sum())
+    return np.array(rows)
+
+
 def energy(layer: Any, query: Array, key: Array) -> float:
     """Of monotonic attention: g v / |v| . tanh(W query + V key + b) + r."""
     hidden = np.tanh(query @ kernel(layer.queries) + key @ kernel(layer.keys) + layer.keys.bias.numpy())
@@ -157,6 +171,7 @@ ORACLES: dict[str, Oracle] = {
     "coverage": coverage,
     "dot": scored(dot),
     "general": scored(general),
+    "gmm": gmm,
     "hard": hard,
     "local_m": local_m,
     "local_p": local_p,

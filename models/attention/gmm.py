@@ -1,0 +1,62 @@
+"""Attention by a mixture of Gaussians that moves over the source: Graves 2013."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Annotated, Any, ClassVar
+
+import tensorflow as tf
+from annotated_types import Gt
+
+from models.attention import Attended, Attention, Keys, masked_softmax, mix, query_mask
+from models.contract import Nest
+from models.layers import Dense
+
+_ONE = math.log(math.e - 1.0)  # softplus of it is 1
+_NARROWEST = 0.1  # positions: all of such a Gaussian is on one
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """K: how many Gaussians."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    components: Annotated[int, Gt(0)] = 5
+
+
+class Gmm(Attention):
+    """Gaussians over the positions, each of which moves on by what the query says: Graves 2013, eq. 46 to 51.
+
+    w, D, s = U query + b;  mean_i = mean_{i-1} + softplus(D);  sigma = softplus(s)
+    weight_ij ~ sum_k softmax(w)_k N(j; mean_ik, sigma_ik)
+
+    In the form of Battenberg 2020 (section 2.2, "V2"): softplus where Graves has exp, and Gaussians of area 1; with a
+    query of zeros they move by one position and are as wide. What is looked at is never read: no key, no score. The
+    means never go back. Our deviation: a row is normalised over the source, so that it is a distribution, as with every
+    other mechanism, even where all means are behind its end. The state is the means; the first query starts at -1.
+    """
+
+    Config = Config
+    recurrent = True
+
+    def __init__(self, depth: int, value_depth: int, config: Any = None, **kwargs: Any) -> None:
+        super().__init__(depth, value_depth, config, **kwargs)
+        self.mixture = Dense(depth, 3 * self.config.components, name="mixture")
+
+    def prepare(self, values: tf.Tensor, mask: tf.Tensor) -> Keys:
+        return Keys((), values, mask)
+
+    def begin(self, keys: Keys, queries: int | tf.Tensor = 1) -> Nest:
+        return tf.fill([tf.shape(keys.values)[0], 1, self.config.components], -1.0)
+
+    def call(self, query: tf.Tensor, keys: Keys, state: Nest = (), training: bool = False) -> Attended:
+        mask = query_mask(keys.mask)
+        share, step, width = tf.split(tf.cast(self.mixture(query), tf.float32), 3, axis=-1)  # [batch, query, K]
+        means = state + tf.nn.softplus(step + _ONE)
+        sigma = tf.maximum(tf.nn.softplus(width + _ONE), _NARROWEST)
+        distance = tf.range(tf.cast(tf.shape(mask)[-1], tf.float32)) - means[..., None]  # [batch, query, K, source]
+        parts = (tf.nn.log_softmax(share) - tf.math.log(sigma))[..., None] - 0.5 * (distance / sigma[..., None]) ** 2
+        weights = masked_softmax(tf.reduce_logsumexp(parts, axis=-2), mask)
+        return Attended(mix(weights, keys.values), weights, means)
