@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import re
@@ -21,6 +22,7 @@ from tests.end_to_end import browser
 from tests.end_to_end.conftest import Workshop
 
 PATIENCE_MS = 20_000
+POLL_S = 0.2
 Browse = Callable[[str, str], str]
 
 
@@ -54,13 +56,13 @@ def browse(workshop: Workshop, first: Run, tmp_path_factory: pytest.TempPathFact
 
 
 def _wait(ui: subprocess.Popen[bytes], port: int, log: pathlib.Path) -> None:
-    while ui.poll() is None:
-        try:
+    while True:
+        with contextlib.suppress(urllib.error.URLError, OSError):
             urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=10).close()
-        except (urllib.error.URLError, OSError):
-            continue
-        return
-    raise RuntimeError(f"`fovea ui` ended: {log.read_text()}")
+            return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            ui.wait(POLL_S)
+            raise RuntimeError(f"`fovea ui` ended: {log.read_text()}")
 
 
 @browser.needed
