@@ -22,7 +22,7 @@ _ended, _large_ended = threading.Event(), threading.Event()
 def keep_little() -> None:
     """From now on blocks of a megabyte or more are the system's own, and few pools keep the smaller ones.
 
-    What is imported by now stays: the collector need not look at it again, so it takes milliseconds.
+    What is imported by now stays: the collector need not look at it again.
     """
     if not hasattr(_libc, "malloc_trim"):  # another C library
         return
