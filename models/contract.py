@@ -10,7 +10,7 @@ A model is held in two ways. Training calls it whole, with teacher forcing::
 
 Decoding encodes once and then steps, state in and state out (`models/decoding.py`)::
 
-    memory = model.encode(source_ids)            # leaves [batch, ...]
+    memory = model.encode(source)                # leaves [batch, ...]
     state = model.start(memory, length)          # leaves [batch, ...], with room for so many steps
     step = model.step(tokens, state, memory)     # tokens [batch, beam], leaves of the state [batch, beam, ...]
 """
@@ -32,17 +32,24 @@ SOURCE = "source"  # string [1]: the input text
 TARGET = "target"  # string [1]: the answer that is trained on, the first of the references
 REFERENCES = "references"  # string [n >= 1]: every right answer
 SOURCE_LENGTH = (
-    "source_length"  # string [1]: the bucket of the source's length in characters, such as "5-8", for slices
+    "source_length"  # string [1]: the bucket of the source's characters, "5-8", or of its seconds, "1-2 s", for slices
 )
 GROUP = "group"  # string [1]: what kind of row it is, such as its language, for slices; "" where there are no kinds
 ORIGIN = "origin"  # string [1]: where the row was read, "a.tsv:7"; the schema does not have it, for it is no input
 ALIGNMENT = "alignment"  # string [n], n = 0 or 1: links SOURCE-TARGET of tokens that are known to be right, "0-2 1-1"
+
+# bytes [1], of recordings: a WAV file of 16 bits, mono, at `audio.sample_rate_hz`; of kind "features" float32 frames
+AUDIO = "audio"
 
 TEXTS = (SOURCE, TARGET, REFERENCES, SOURCE_LENGTH, GROUP, ALIGNMENT)  # what the schema of raw rows knows
 
 # Features of a transformed row: pieces followed by END, int64, ragged.
 SOURCE_IDS = "source_ids"
 TARGET_IDS = "target_ids"
+# In place of SOURCE_IDS where the source is a recording: float32 [frames, depth + 1], see `models/audio`.
+FRAMES = "frames"
+# Of features (`audio.normalize: global`), float32 [depth], the same in every row.
+FEATURE_MEAN, FEATURE_VARIANCE = "feature_mean", "feature_variance"
 # What a batch adds: START followed by the target without its last piece, the decoder's input.
 DECODER_IDS = "decoder_ids"
 
@@ -59,6 +66,9 @@ class Decoded(NamedTuple):
     attention: tf.Tensor  # float32 [batch, target, source], rows sum to at most 1 over the source
     # float32 [batch, target], log-probability of positions that were drawn; None, or 0, where none are.
     log_choice: tf.Tensor | None = None
+    # Of a listener with CTC: float32 [batch, source, vocabulary], PAD standing for the blank, and its mask.
+    heard: tuple[tf.Tensor, tf.Tensor] | None = None
+    penalty: tf.Tensor | None = None  # float32 [batch], what a row adds to the loss for its attention's sake
 
 
 class Step(NamedTuple):
@@ -73,18 +83,34 @@ class Seq2Seq(keras.Model, abc.ABC):
     """An encoder-decoder with attention. State is explicit: the model holds weights only.
 
     Attributes:
+        source: what `encode` takes, under the name that a batch has for it: SOURCE_IDS, or FRAMES of a recording.
+        frames_per_position: of a recording, how many frames become one position of the attention.
+        follows_source: what it says comes in the order of the source, so that a long one may be decoded in parts.
         aligned_when_given: a piece is aligned by the step after the one that says it (see `models/forced.py`).
         alignment_layer: whose attention is reported, counted from 0, where there are several.
         alignment_choices: the layers among which a training may choose it; none, where it is given or there is one.
     """
 
+    source = tf.TensorSpec([None, None], tf.int32, SOURCE_IDS)
+    frames_per_position = 1
+    follows_source = False
     aligned_when_given = False
     alignment_layer = 0
     alignment_choices: Sequence[int] = ()
 
     @abc.abstractmethod
-    def encode(self, source_ids: tf.Tensor, training: bool = False) -> Nest:
-        """Read the source once: int32 [batch, source], PAD where there is nothing -> memory, leaves [batch, ...]."""
+    def encode(self, source: tf.Tensor, training: bool = False) -> Nest:
+        """Read the source once -> memory, leaves [batch, ...].
+
+        `source` is as `self.source` says: int32 [batch, source], PAD where there is nothing, or frames.
+        """
+
+    def source_mask(self, source: tf.Tensor) -> tf.Tensor:
+        """Where there is something to attend to: bool [batch, source].
+
+        A listener has fewer positions than there are frames: this is as long as its attention.
+        """
+        return tf.not_equal(source, PAD)
 
     @abc.abstractmethod
     def start(self, memory: Nest, length: Length) -> Nest:
@@ -100,7 +126,7 @@ class Seq2Seq(keras.Model, abc.ABC):
 
     @abc.abstractmethod
     def call(self, inputs: dict[str, tf.Tensor], training: bool = False) -> Decoded:
-        """All steps at once: {SOURCE_IDS: int32 [batch, source], DECODER_IDS: int32 [batch, target]} -> Decoded."""
+        """All steps at once: {self.source.name: source, DECODER_IDS: int32 [batch, target]} -> Decoded."""
 
     def auxiliary_loss(self, decoded: Decoded, target_ids: tf.Tensor) -> tf.Tensor:
         """What training adds to the cross-entropy, summed over the pieces: float32 []; nothing for most models."""

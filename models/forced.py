@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from models.contract import DECODER_IDS, END, PAD, SOURCE_IDS, START, Seq2Seq
+from models.contract import DECODER_IDS, END, PAD, START, Seq2Seq
 
 
 class Forced(NamedTuple):
@@ -20,7 +20,7 @@ class Forced(NamedTuple):
     looked: tf.Tensor  # float32 [batch, source], the sum of its weights while it says the answer
 
 
-def force(model: Seq2Seq, source_ids: tf.Tensor, target_ids: tf.Tensor) -> Forced:
+def force(model: Seq2Seq, source: tf.Tensor, target_ids: tf.Tensor) -> Forced:
     """Say a given answer.
 
     Where a model looks for a piece is read at the step that says it, or at the next one, which is given it: a
@@ -29,12 +29,12 @@ def force(model: Seq2Seq, source_ids: tf.Tensor, target_ids: tf.Tensor) -> Force
 
     Args:
         model: any family.
-        source_ids: int32 [batch, source].
+        source: as `model.source` says.
         target_ids: pieces and END, int32 [batch, target].
     """
     starts = tf.fill([tf.shape(target_ids)[0], 1], START)
     decoder_ids = tf.concat([starts, target_ids[:, :-1]], axis=1)
-    decoded = model({SOURCE_IDS: source_ids, DECODER_IDS: decoder_ids}, training=False)
+    decoded = model({model.source.name: source, DECODER_IDS: decoder_ids}, training=False)
     said = tf.gather(decoded.logits, target_ids, batch_dims=2) - tf.reduce_logsumexp(decoded.logits, axis=-1)
     real = target_ids != PAD
     weights = tf.where(real[..., None], decoded.attention, 0.0)

@@ -87,7 +87,7 @@ def probability(config: Config, update: tf.Tensor) -> tf.Tensor:
 
 def mix(
     model: Seq2Seq,
-    source_ids: tf.Tensor,
+    source: tf.Tensor,
     decoder_ids: tf.Tensor,
     teach: tf.Tensor | float,
     seed: tf.Tensor,
@@ -101,7 +101,7 @@ def mix(
 
     Args:
         model: any family.
-        source_ids: int32 [batch, source].
+        source: as `model.source` says.
         decoder_ids: START and the gold pieces, int32 [batch, target].
         teach: probability of the gold piece, float32 [].
         seed: two integers; the same seed draws the same (but not the same with XLA and without).
@@ -110,14 +110,14 @@ def mix(
     decoder_ids = tf.convert_to_tensor(decoder_ids)
     return tf.cond(
         tf.convert_to_tensor(teach) < 1.0,
-        lambda: _roll_out(model, source_ids, decoder_ids, teach, seed, choose),
+        lambda: _roll_out(model, source, decoder_ids, teach, seed, choose),
         lambda: decoder_ids,
     )
 
 
 def _roll_out(
     model: Seq2Seq,
-    source_ids: tf.Tensor,
+    source: tf.Tensor,
     decoder_ids: tf.Tensor,
     teach: tf.Tensor | float,
     seed: tf.Tensor,
@@ -128,7 +128,7 @@ def _roll_out(
     # Philox by name: under XLA on a CPU TensorFlow's own choice is a far slower generator.
     coins, draws = tf.unstack(tf.random.stateless_uniform([2, batch, length], seed, alg="philox"))
     own = (coins >= teach) & (decoder_ids != PAD)
-    memory = model.encode(source_ids)
+    memory = model.encode(source)
 
     def body(time: tf.Tensor, last: tf.Tensor, mixed: tf.Tensor, state: object) -> tuple[object, ...]:
         said = model.step(last, state, memory)

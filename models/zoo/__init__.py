@@ -1,8 +1,9 @@
 """The model families: `model: rnn` in a config is `models/zoo/rnn.py`. To add a family is to add a file.
 
-A family has `Config`, a frozen dataclass, and `build(config, source_vocabulary, target_vocabulary)`, which gives a
-`Seq2Seq` with all its weights made. A `Config` says whether it needs `shared_pieces`, and its `check()` raises
-ValueError on what no field can say.
+A family has `Config`, a frozen dataclass, and `build(config, source, target_vocabulary)`, which gives a `Seq2Seq` with
+all its weights made. `source` is how many pieces a text is made of, or the `Audio` of recordings: a `Config` says which
+of the two the family `reads`, {"text"}, {"audio"} or both. It says whether it needs `shared_pieces`, and its `check()`
+raises ValueError on what no field can say.
 """
 
 from __future__ import annotations

@@ -39,6 +39,7 @@ class Config:
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+    reads: ClassVar[frozenset[str]] = frozenset({"text"})
 
     units: Annotated[int, Gt(0)] = 128
     hops: Annotated[int, Gt(0)] = 3
@@ -105,12 +106,12 @@ class State(NamedTuple):
 class MemoryNetwork(Seq2Seq):
     """Memories, questions, the attention between them, and the projection of the last question to the pieces."""
 
-    def __init__(self, config: Config, source_vocabulary: int, target_vocabulary: int) -> None:
+    def __init__(self, config: Config, source: int, target_vocabulary: int) -> None:
         super().__init__(name="memory_network")
         units = config.units
         self.hops, self.window, self.units = config.hops, config.window, units
         self.source_embedding, self.target_embedding = output.embeddings(
-            source_vocabulary, target_vocabulary, units, config.tie_embeddings, scaled=True
+            source, target_vocabulary, units, config.tie_embeddings, scaled=True
         )
         self.memories = Window(units, config.window, name="memories")
         self.questions = Window(units, config.window, name="questions")
@@ -127,14 +128,14 @@ class MemoryNetwork(Seq2Seq):
         self.dropout = Dropout(config.dropout)
         self.built = True
 
-    def encode(self, source_ids: tf.Tensor, training: bool = False) -> Memory:
-        embedded = self.dropout(self.source_embedding(source_ids), training=training)
+    def encode(self, source: tf.Tensor, training: bool = False) -> Memory:
+        embedded = self.dropout(self.source_embedding(source), training=training)
         memories = self.dropout(self.memories(embedded), training=training)
         # Section 4.1, "temporal encoding": m_i + T(i), with a straight line T in place of a row a sentence. How near is
         # then a score of its own kind, which a question may weigh, and as good beyond the lengths of the training.
-        time = tf.cast(tf.range(tf.shape(source_ids)[1]), memories.dtype)[:, None] / _TIME
+        time = tf.cast(tf.range(tf.shape(source)[1]), memories.dtype)[:, None] / _TIME
         memories += time * tf.cast(self.time, memories.dtype)
-        return Memory(self.attention.prepare(memories, tf.not_equal(source_ids, PAD)))
+        return Memory(self.attention.prepare(memories, tf.not_equal(source, PAD)))
 
     def start(self, memory: Memory, length: Length) -> State:
         values = memory.keys.values
@@ -161,6 +162,6 @@ class MemoryNetwork(Seq2Seq):
         return question, attended.weights
 
 
-def build(config: Config, source_vocabulary: int, target_vocabulary: int) -> MemoryNetwork:
+def build(config: Config, source: int, target_vocabulary: int) -> MemoryNetwork:
     """The model of a config, with all its weights made."""
-    return MemoryNetwork(config, source_vocabulary, target_vocabulary)
+    return MemoryNetwork(config, source, target_vocabulary)

@@ -14,12 +14,13 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 import tensorflow as tf
 from annotated_types import Ge, Gt, Lt, MultipleOf
 
-from models import attention, losses, output
-from models.attention import Attention, Keys
-from models.contract import DECODER_IDS, PAD, SOURCE_IDS, Decoded, Length, Seq2Seq, Step
-from models.layers import Dense, Dropout
-from models.recurrent import CELLS, CellName, Encoder, Layers
-from models.recurrent_decoder import AttendAfter, AttendBefore, Said, State
+from models import attention, output
+from models.attention import Keys
+from models.contract import DECODER_IDS, PAD, SOURCE_IDS, Decoded, Length, Step
+from models.layers import Dropout
+from models.recurrent import CellName, Encoder, Layers
+from models.recurrent_decoder import Said, State
+from models.speller import Speller
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Config:
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+    reads: ClassVar[frozenset[str]] = frozenset({"text"})
 
     cell: CellName = "gru"
     units: Annotated[int, Gt(0), MultipleOf(2)] = 256
@@ -88,50 +90,40 @@ class Memory(NamedTuple):
     source_ids: tf.Tensor  # int32 [batch, source]
 
 
-class RecurrentSeq2Seq(Seq2Seq):
+class RecurrentSeq2Seq(Speller):
     """Encoder, attention, decoder, and the projection of its vectors to the pieces."""
 
-    def __init__(self, config: Config, source_vocabulary: int, target_vocabulary: int) -> None:
+    def __init__(self, config: Config, source: int, target_vocabulary: int) -> None:
         super().__init__(name="rnn")
         units = config.units
-        depth = units if config.tie_embeddings == "none" else config.embedding
         if config.copy:
-            output.require_shared("copy", source_vocabulary, target_vocabulary)
+            output.require_shared("copy", source, target_vocabulary)
         self.source_embedding, self.target_embedding = output.embeddings(
-            source_vocabulary, target_vocabulary, config.embedding, config.tie_embeddings
+            source, target_vocabulary, config.embedding, config.tie_embeddings
         )
         self.encoder = Encoder(_layers(config, config.encoder_layers), config.embedding)
-        mechanism = attention.build(config.attention, units, units, name="attention")
-        shape = _layers(config, config.decoder_layers)
-        self.decoder = (
-            AttendBefore(shape, mechanism, config.embedding, depth)
-            if config.attend == "before"
-            else AttendAfter(shape, mechanism, config.embedding, depth, config.input_feeding)
+        self.make_decoder(
+            _layers(config, config.decoder_layers),
+            config.attention,
+            values=units,
+            summary=units,
+            attend=config.attend,
+            input_feeding=config.input_feeding,
+            tied=config.tie_embeddings,
         )
-        # A state a layer, each of as many parts as the cell has.
-        self.layout = (config.decoder_layers, CELLS[config.cell].parts)
-        self.bridge = Dense(units, config.decoder_layers * self.layout[1] * units, "tanh", name="bridge")
-        self.output_logits = output.logits(self.target_embedding, depth, config.tie_embeddings)
         self.pointer = output.Pointer(2 * units + config.embedding, name="pointer") if config.copy else None
         self.dropout = Dropout(config.dropout)
         self.built = True
 
-    def encode(self, source_ids: tf.Tensor, training: bool = False) -> Memory:
-        mask = tf.not_equal(source_ids, PAD)
-        embedded = self.dropout(self.source_embedding(source_ids), training=training)
+    def encode(self, source: tf.Tensor, training: bool = False) -> Memory:
+        mask = tf.not_equal(source, PAD)
+        embedded = self.dropout(self.source_embedding(source), training=training)
         values, summary = self.encoder(embedded, mask, training=training)
         values = self.dropout(values, training=training)
-        return Memory(self.decoder.attention.prepare(values, mask), summary, source_ids)
+        return Memory(self.decoder.attention.prepare(values, mask), summary, source)
 
     def start(self, memory: Memory, length: Length) -> State:
-        return self._first_state(memory)  # as large for any length
-
-    def _first_state(self, memory: Memory) -> State:
-        # Bahdanau 2015, A.2.2: s_0 = tanh(W h); here h is where both directions end, not the backward one alone.
-        layers, parts = self.layout
-        flat = tf.split(self.bridge(memory.summary), layers * parts, axis=-1)
-        cells = tuple(tuple(flat[n * parts : (n + 1) * parts]) for n in range(layers))
-        return self.decoder.start(cells, memory.keys)
+        return self.first_state(memory.keys, memory.summary)  # as large for any length
 
     def step(self, tokens: tf.Tensor, state: State, memory: Memory) -> Step:
         embedded = self.target_embedding(tokens)
@@ -141,14 +133,10 @@ class RecurrentSeq2Seq(Seq2Seq):
     def call(self, inputs: dict[str, tf.Tensor], training: bool = False) -> Decoded:
         memory = self.encode(inputs[SOURCE_IDS], training=training)
         embedded = self.dropout(self.target_embedding(inputs[DECODER_IDS]), training=training)
-        said = self.decoder(embedded, self._first_state(memory), memory.keys, training=training)
+        first = self.first_state(memory.keys, memory.summary)
+        said = self.decoder(embedded, first, memory.keys, training=training)
         logits = self._logits(embedded, said, memory, training=training)
         return Decoded(logits, said.attended.weights, said.attended.log_choice)
-
-    def auxiliary_loss(self, decoded: Decoded, target_ids: tf.Tensor) -> tf.Tensor:
-        likelihood = losses.log_likelihood(target_ids, decoded.logits)
-        mechanism: Attention = self.decoder.attention
-        return mechanism.loss(decoded.attention, decoded.log_choice, likelihood, target_ids != PAD)
 
     def _logits(self, embedded: tf.Tensor, said: Said, memory: Memory, training: bool) -> tf.Tensor:
         logits = self.output_logits(self.dropout(said.vector, training=training))
@@ -158,9 +146,9 @@ class RecurrentSeq2Seq(Seq2Seq):
         return self.pointer(logits, features, said.attended.weights, memory.source_ids)
 
 
-def build(config: Config, source_vocabulary: int, target_vocabulary: int) -> RecurrentSeq2Seq:
+def build(config: Config, source: int, target_vocabulary: int) -> RecurrentSeq2Seq:
     """The model of a config, with all its weights made."""
-    return RecurrentSeq2Seq(config, source_vocabulary, target_vocabulary)
+    return RecurrentSeq2Seq(config, source, target_vocabulary)
 
 
 def _layers(config: Config, layers: int) -> Layers:

@@ -39,6 +39,7 @@ class Config:
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+    reads: ClassVar[frozenset[str]] = frozenset({"text"})
 
     units: Annotated[int, Gt(0)] = 512
     heads: Annotated[int, Gt(0)] = 8
@@ -105,11 +106,11 @@ class Transformer(Seq2Seq):
 
     aligned_when_given = True
 
-    def __init__(self, config: Config, source_vocabulary: int, target_vocabulary: int) -> None:
+    def __init__(self, config: Config, source: int, target_vocabulary: int) -> None:
         super().__init__(name="transformer")
         # Scaled in any case (section 3.4): beside positions of size 1 small embeddings would not be seen.
         self.source_embedding, self.target_embedding = output.embeddings(
-            source_vocabulary, target_vocabulary, config.units, config.tie_embeddings, scaled=True
+            source, target_vocabulary, config.units, config.tie_embeddings, scaled=True
         )
         self.positions = Positions(config, name="positions")
         shape = LayerShape(config.units, config.heads, config.feed_forward, config.norm, config.dropout)
@@ -124,9 +125,9 @@ class Transformer(Seq2Seq):
         self.alignment_layer = (config.alignment_layer or max(1, config.decoder_layers - 1)) - 1
         self.built = True
 
-    def encode(self, source_ids: tf.Tensor, training: bool = False) -> Memory:
-        mask = tf.not_equal(source_ids, PAD)
-        vectors = self._embed(self.source_embedding, source_ids, training)
+    def encode(self, source: tf.Tensor, training: bool = False) -> Memory:
+        mask = tf.not_equal(source, PAD)
+        vectors = self._embed(self.source_embedding, source, training)
         for layer in self.encoder:
             vectors = layer(vectors, mask, training=training)
         if self.encoder_norm:
@@ -166,6 +167,6 @@ class Transformer(Seq2Seq):
         return self.output_logits(self.decoder_norm(vectors) if self.decoder_norm else vectors)
 
 
-def build(config: Config, source_vocabulary: int, target_vocabulary: int) -> Transformer:
+def build(config: Config, source: int, target_vocabulary: int) -> Transformer:
     """The model of a config, with all its weights made."""
-    return Transformer(config, source_vocabulary, target_vocabulary)
+    return Transformer(config, source, target_vocabulary)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,13 +16,35 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models import attention, zoo
+from models.audio import Audio
 from models.beam import beam_search
-from models.contract import DECODER_IDS, END, PAD, SOURCE_IDS, START, Seq2Seq
+from models.contract import DECODER_IDS, END, FRAMES, PAD, START, Seq2Seq
 from models.decoding import Hypotheses
+from models.listener import Config as ListenerConfig
+from models.listener import Convolution
 from models.losses import label_smoothed_cross_entropy
+
+# What is heard: 7 numbers a frame, as they are, so that every weight of the model is one of the model's own.
+AUDIO = Audio(kind="features", depth=7, normalize="none", deltas=1)
+PYRAMID = ListenerConfig(units=6, layers=2, reduce_after=(1,))
 
 # The shapes in which a family is checked: between them every choice that its config has.
 CONFIGS: dict[str, list[dict[str, Any]]] = {
+    "classifier": [
+        {"pooling": "attention", "word_dropout": 0.2},
+        {"pooling": "structured", "hops": 3, "hop_penalty": 0.1, "layers": 2},
+        {"pooling": "gated", "audio": AUDIO, "convolution": Convolution(channels=5, strides=(2, 1))},
+        {"pooling": "max", "audio": AUDIO, "layers": 2, "reduce_after": (1,), "cell": "gru"},
+    ],
+    "las": [
+        {"cell": "lstm"},
+        {"cell": "gru", "attend": "after", "input_feeding": True, "ctc_decoding_weight": 0.0, "layer_norm": True},
+        {"ctc_weight": 0.0, "ctc_decoding_weight": 0.0, "attention": "general", "attend": "after", "layers": 2},
+        {
+            "tie_embeddings": "output",
+            "listener": ListenerConfig("gru", 6, 2, (1,), 5, True, Convolution(channels=5, strides=(2, 1))),
+        },
+    ],
     "memory_network": [
         {"hops": 3, "tie_embeddings": "all"},
         {"hops": 1, "tie_embeddings": "output"},
@@ -44,6 +67,8 @@ CONFIGS: dict[str, list[dict[str, Any]]] = {
     ],
 }
 SMALL = {
+    "classifier": {"units": 20, "embedding": 13},
+    "las": {"units": 20, "embedding": 13, "listener": PYRAMID, "audio": AUDIO},
     # A window that is longer than the target has weights that learn nothing from it.
     "memory_network": {"units": 20, "window": 4},
     "rnn": {"units": 20, "embedding": 13},
@@ -51,9 +76,17 @@ SMALL = {
 }
 SOURCE_VOCABULARY, TARGET_VOCABULARY = 17, 19
 BATCH, SOURCE, TARGET = 3, 7, 5
+HEARD = (20, 29)  # frames of a recording, at least and at most
 SOMETIMES_NOTHING = ("none", "monotonic")  # may attend to nothing at all
+
+
+def _name(value: object) -> str:
+    """Of an option, for people: of a section, what it is."""
+    return type(value).__name__ if dataclasses.is_dataclass(value) else str(value)
+
+
 EVERY = [
-    pytest.param(family, options, id=f"{family}-{'-'.join(str(value) for value in options.values())}")
+    pytest.param(family, options, id=f"{family}-{'-'.join(map(_name, options.values()))}")
     for family, shapes in CONFIGS.items()
     for options in shapes
 ]
@@ -77,8 +110,13 @@ def resting(family: str, shape: str) -> Seq2Seq:
 
 def build(family: str, options: dict[str, Any], **more: Any) -> Seq2Seq:
     module = zoo.load(family)
-    config = module.Config(**{**SMALL[family], **options, **more})
-    return module.build(config, TARGET_VOCABULARY if config.shared_pieces else SOURCE_VOCABULARY, TARGET_VOCABULARY)
+    options = {**SMALL[family], **options, **more}
+    audio = options.pop("audio", None)
+    config = module.Config(**options)
+    assert ("audio" if audio else "text") in config.reads
+    return module.build(
+        config, audio or (TARGET_VOCABULARY if config.shared_pieces else SOURCE_VOCABULARY), TARGET_VOCABULARY
+    )
 
 
 def ids(rng: np.random.Generator, length: int, vocabulary: int, shortest: int = 2) -> np.ndarray:
@@ -88,19 +126,35 @@ def ids(rng: np.random.Generator, length: int, vocabulary: int, shortest: int = 
     return np.where(np.arange(length) < ends, rows, np.where(np.arange(length) == ends, END, PAD)).astype(np.int32)
 
 
-def batch(seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def frames(rng: np.random.Generator) -> np.ndarray:
+    """Noise, and the column that says where it is: float32 [batch, frames, depth + 1]; the first row is the longest."""
+    shortest, longest = HEARD
+    lengths = np.concatenate([[longest], rng.integers(shortest, longest + 1, BATCH - 1)])
+    real = np.arange(longest) < lengths[:, None]
+    heard = rng.normal(size=(BATCH, longest, AUDIO.frame_depth)) * real[..., None]
+    return np.concatenate([heard, real[..., None]], axis=-1).astype(np.float32)
+
+
+def length_of(source: np.ndarray) -> int:
+    """How much of a row of a source is there."""
+    return np.count_nonzero(source if source.ndim == 1 else source[:, -1])
+
+
+def batch(model: Seq2Seq, seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndarray]:
     rng = np.random.default_rng(seed)
-    source, target = ids(rng, SOURCE, SOURCE_VOCABULARY), ids(rng, TARGET, TARGET_VOCABULARY)
+    source = frames(rng) if model.source.name == FRAMES else ids(rng, SOURCE, SOURCE_VOCABULARY)
+    # A classifier's answer is one piece and END.
+    target = ids(rng, 2 if model.name == "classifier" else TARGET, TARGET_VOCABULARY)
     decoder = np.concatenate([np.full((BATCH, 1), START, np.int32), target[:, :-1]], axis=1)
-    return {SOURCE_IDS: source, DECODER_IDS: np.where(decoder == END, PAD, decoder)}, target
+    return {model.source.name: source, DECODER_IDS: np.where(decoder == END, PAD, decoder)}, target
 
 
-def decode(model: Seq2Seq, source_ids: tf.Tensor, beam_size: int = 3) -> Hypotheses:
-    memory = model.encode(source_ids)
+def decode(model: Seq2Seq, source: tf.Tensor, beam_size: int = 3) -> Hypotheses:
+    memory = model.encode(source)
     return beam_search(
         functools.partial(model.step, memory=memory),
         functools.partial(model.start, memory),
-        batch_size=tf.shape(source_ids)[0],
+        batch_size=tf.shape(source)[0],
         beam_size=beam_size,
         max_length=TARGET,
         length_penalty=0.6,
@@ -114,12 +168,13 @@ class Trainer:
         self.model = model
         self.optimizer = keras.optimizers.Adam(learning_rate)
         self.optimizer.build(model.trainable_variables)
-        spec = tf.TensorSpec([None, None], tf.int32)
-        self.step = tf.function(self._step, input_signature=[spec] * 3, autograph=False, jit_compile=jit_compile)
+        ids = tf.TensorSpec([None, None], tf.int32)
+        signature = [model.source, ids, ids]
+        self.step = tf.function(self._step, input_signature=signature, autograph=False, jit_compile=jit_compile)
 
     def _step(self, source: tf.Tensor, decoder: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
         with tf.GradientTape() as tape:
-            decoded = self.model({SOURCE_IDS: source, DECODER_IDS: decoder}, training=True)
+            decoded = self.model({self.model.source.name: source, DECODER_IDS: decoder}, training=True)
             total, pieces = label_smoothed_cross_entropy(target, decoded.logits, 0.0)
             loss = (total + self.model.auxiliary_loss(decoded, target)) / pieces
         gradients = tape.gradient(loss, self.model.trainable_variables)
@@ -127,8 +182,8 @@ class Trainer:
         return total / pieces, [tf.convert_to_tensor(gradient) for gradient in gradients]
 
     def fit(self, steps: int) -> float:
-        inputs, target = batch()
-        losses = [self.step(inputs[SOURCE_IDS], inputs[DECODER_IDS], target)[0] for _ in range(steps)]
+        inputs, target = batch(self.model)
+        losses = [self.step(*inputs.values(), target)[0] for _ in range(steps)]
         return float(losses[-1])
 
 
@@ -142,16 +197,18 @@ def mixed_bfloat16() -> Iterator[None]:
 
 @pytest.mark.parametrize(("family", "options"), EVERY)
 def test_what_a_batch_gives(family: str, options: dict[str, Any]) -> None:
-    inputs, _ = batch()
-    logits, attention, _ = resting(family, str(options))(inputs)
-    assert (logits.shape, logits.dtype) == ((BATCH, TARGET, TARGET_VOCABULARY), tf.float32)
-    assert (attention.shape, attention.dtype) == ((BATCH, TARGET, SOURCE), tf.float32)
+    model = resting(family, str(options))
+    inputs, target = batch(model)
+    logits, attention = model(inputs)[:2]
+    mask = model.source_mask(inputs[model.source.name])
+    assert (logits.shape, logits.dtype) == ((*target.shape, TARGET_VOCABULARY), tf.float32)
+    assert (attention.shape, attention.dtype) == ((*target.shape, mask.shape[1]), tf.float32)
     looked = tf.reduce_sum(attention, axis=-1)
     if options.get("attention") in SOMETIMES_NOTHING:
         assert np.all(looked < 1 + 1e-5)
     else:
-        np.testing.assert_allclose(looked, np.ones((BATCH, TARGET)), atol=1e-5)
-    padding = np.broadcast_to((inputs[SOURCE_IDS] == PAD)[:, None], attention.shape)
+        np.testing.assert_allclose(looked, np.ones(target.shape), atol=1e-5)
+    padding = np.broadcast_to(~np.asarray(mask)[:, None], attention.shape)
     assert not attention.numpy()[padding].any()
 
 
@@ -160,26 +217,26 @@ def test_every_weight_learns_one_batch_by_heart_and_it_is_decoded(family: str, o
     keras.utils.set_random_seed(1)
     model = build(family, options, dropout=0.0)
     trainer = Trainer(model)
-    inputs, target = batch()
-    _, gradients = trainer.step(inputs[SOURCE_IDS], inputs[DECODER_IDS], target)
+    inputs, target = batch(model)
+    _, gradients = trainer.step(*inputs.values(), target)
     for gradient, weight in zip(gradients, model.trainable_variables, strict=True):
         assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0, weight.path
     assert any(trainer.fit(80) < 0.05 for _ in range(6))  # the embeddings as output projection take the longest
     for beam_size in (1, 3):
-        tokens = decode(model, tf.constant(inputs[SOURCE_IDS]), beam_size).tokens
-        np.testing.assert_array_equal(tokens[:, 0, :TARGET], target)
+        tokens = decode(model, tf.constant(inputs[model.source.name]), beam_size).tokens
+        np.testing.assert_array_equal(tokens[:, 0, : target.shape[1]], target)
 
 
 @pytest.mark.parametrize(("family", "options"), EVERY)
 def test_a_step_says_what_the_whole_says(family: str, options: dict[str, Any]) -> None:
     model = resting(family, str(options))
-    inputs, _ = batch()
+    inputs, _ = batch(model)
     # Two hypotheses a row: the row's own pieces and the pieces of the row before it.
     said = [inputs[DECODER_IDS], np.roll(inputs[DECODER_IDS], 1, axis=0)]
     wholes = [model({**inputs, DECODER_IDS: ids}) for ids in said]
-    memory, decoder = model.encode(inputs[SOURCE_IDS]), tf.stack(said, axis=1)
+    memory, decoder = model.encode(tf.constant(inputs[model.source.name])), tf.stack(said, axis=1)
     state = tf.nest.map_structure(lambda leaf: tf.repeat(leaf[:, None], 2, axis=1), model.start(memory, TARGET))
-    for time in range(TARGET):
+    for time in range(decoder.shape[2]):
         step = model.step(decoder[:, :, time], state, memory)
         tf.nest.assert_same_structure(step.state, state)
         state = step.state
@@ -192,12 +249,13 @@ def test_a_step_says_what_the_whole_says(family: str, options: dict[str, Any]) -
 @pytest.mark.parametrize(("family", "options"), EVERY)
 def test_the_scores_of_a_search_are_those_of_its_answers(family: str, options: dict[str, Any]) -> None:
     """A state that does not follow its hypothesis, or has room for too few steps, gives others."""
-    model, source = resting(family, str(options)), batch()[0][SOURCE_IDS]
+    model = resting(family, str(options))
+    source = batch(model)[0][model.source.name]
     found = decode(model, tf.constant(source))
     for beam in range(found.tokens.shape[1]):
         target = found.tokens[:, beam].numpy()
         decoder = np.concatenate([np.full((BATCH, 1), START, np.int32), target[:, :-1]], axis=1)
-        logits = model({SOURCE_IDS: source, DECODER_IDS: decoder}).logits
+        logits = model({model.source.name: source, DECODER_IDS: decoder}).logits
         total, _ = label_smoothed_cross_entropy(target, logits, 0.0)
         lengths = np.count_nonzero(target, axis=1)
         scores = found.scores[:, beam] * ((5 + lengths) / 6) ** 0.6
@@ -211,15 +269,13 @@ def test_padding_never_changes_an_output(
     family: str, options: dict[str, Any], seed: int, source: int, target: int
 ) -> None:
     model = resting(family, str(options))
-    inputs, _ = batch(seed)
-    logits, attention, _ = model(inputs)
-    longer = {
-        SOURCE_IDS: np.pad(inputs[SOURCE_IDS], [(0, 0), (0, source)]),
-        DECODER_IDS: np.pad(inputs[DECODER_IDS], [(0, 0), (0, target)]),
-    }
-    padded = model(longer)
-    np.testing.assert_allclose(padded.logits[:, :TARGET], logits, atol=1e-4)
-    np.testing.assert_allclose(padded.attention[:, :TARGET, :SOURCE], attention, atol=1e-5)
+    inputs, _ = batch(model, seed)
+    logits, attention = model(inputs)[:2]
+    more = zip(inputs.items(), (source, target), strict=True)
+    padded = model({name: np.pad(x, [(0, 0), (0, n), (0, 0)][: x.ndim]) for (name, x), n in more})
+    _, steps, positions = attention.shape
+    np.testing.assert_allclose(padded.logits[:, :steps], logits, atol=1e-4)
+    np.testing.assert_allclose(padded.attention[:, :steps, :positions], attention, atol=1e-5)
 
 
 @pytest.mark.parametrize(("family", "options"), EVERY)
@@ -227,10 +283,10 @@ def test_padding_never_changes_an_output(
 @given(seed=st.integers(0, 2**16), time=st.integers(0, TARGET - 1))
 def test_the_future_never_changes_the_past(family: str, options: dict[str, Any], seed: int, time: int) -> None:
     model = resting(family, str(options))
-    inputs, _ = batch(seed)
-    logits, attention, _ = model(inputs)
+    inputs, _ = batch(model, seed)
+    logits, attention = model(inputs)[:2]
     other = inputs[DECODER_IDS].copy()
-    other[:, time:] = np.random.default_rng(seed).integers(END + 1, TARGET_VOCABULARY, (BATCH, TARGET - time))
+    other[:, time:] = np.random.default_rng(seed).integers(END + 1, TARGET_VOCABULARY, other[:, time:].shape)
     changed = model({**inputs, DECODER_IDS: other})
     np.testing.assert_allclose(changed.logits[:, :time], logits[:, :time], atol=1e-5)
     np.testing.assert_allclose(changed.attention[:, :time], attention[:, :time], atol=1e-5)
@@ -239,19 +295,18 @@ def test_the_future_never_changes_the_past(family: str, options: dict[str, Any],
 @pytest.mark.parametrize(("family", "options"), EVERY)
 def test_a_row_alone_is_decoded_as_in_a_batch(family: str, options: dict[str, Any]) -> None:
     model = resting(family, str(options))
-    source = batch()[0][SOURCE_IDS]
+    source = batch(model)[0][model.source.name]
     together = decode(model, tf.constant(source))
     for row in range(BATCH):
-        length = np.count_nonzero(source[row])
-        alone = decode(model, tf.constant(source[row : row + 1, :length]))
+        alone = decode(model, tf.constant(source[row : row + 1, : length_of(source[row])]))
         np.testing.assert_array_equal(alone.tokens[0], together.tokens[row])
         np.testing.assert_allclose(alone.scores[0], together.scores[row], rtol=1e-4)
 
 
 @pytest.mark.parametrize(("family", "options"), EVERY)
 def test_weights_are_saved_and_restored(family: str, options: dict[str, Any], tmp_path: Path) -> None:
-    inputs, _ = batch()
     model, other, third = (build(family, options) for _ in range(3))
+    inputs, _ = batch(model)
     expected = model(inputs).logits
     assert np.abs(other(inputs).logits - expected).max() > 1e-3
     saved = tf.train.Checkpoint(model=model).save(str(tmp_path / "weights"))
@@ -271,14 +326,14 @@ def test_a_saved_model_decodes_alike(family: str, options: dict[str, Any], tmp_p
             super().__init__()
             self.model = model
 
-        @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)])
-        def decode(self, source_ids: tf.Tensor) -> Hypotheses:
-            return decode(model, source_ids)
+        @tf.function(input_signature=[model.source])
+        def decode(self, source: tf.Tensor) -> Hypotheses:
+            return decode(model, source)
 
     tf.saved_model.save(Export(), str(tmp_path))
     loaded = tf.saved_model.load(str(tmp_path))
     for seed in range(2):
-        source = tf.constant(batch(seed)[0][SOURCE_IDS])
+        source = tf.constant(batch(model, seed)[0][model.source.name])
         found, expected = loaded.decode(source), decode(model, source)
         np.testing.assert_array_equal(found.tokens, expected.tokens)
         np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-4)
@@ -287,16 +342,16 @@ def test_a_saved_model_decodes_alike(family: str, options: dict[str, Any], tmp_p
 @pytest.mark.parametrize(("family", "options"), COMPILED)
 def test_training_compiles_with_xla(family: str, options: dict[str, Any]) -> None:
     model = build(family, options, dropout=0.5)
-    inputs, target = batch()
-    loss, gradients = Trainer(model, jit_compile=True).step(inputs[SOURCE_IDS], inputs[DECODER_IDS], target)
+    inputs, target = batch(model)
+    loss, gradients = Trainer(model, jit_compile=True).step(*inputs.values(), target)
     assert np.isfinite(loss) and all(np.isfinite(gradient).all() for gradient in gradients)
 
 
 @pytest.mark.parametrize(("family", "options"), COMPILED)
 def test_decoding_compiles_with_xla(family: str, options: dict[str, Any]) -> None:
     model = resting(family, str(options))
-    source = tf.constant(batch()[0][SOURCE_IDS])
-    found = tf.function(lambda ids: decode(model, ids), jit_compile=True, autograph=False)(source)
+    source = tf.constant(batch(model)[0][model.source.name])
+    found = tf.function(lambda heard: decode(model, heard), jit_compile=True, autograph=False)(source)
     expected = decode(model, source)
     np.testing.assert_array_equal(found.tokens, expected.tokens)
     np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-4)
@@ -305,20 +360,20 @@ def test_decoding_compiles_with_xla(family: str, options: dict[str, Any]) -> Non
 @pytest.mark.parametrize(("family", "options"), EVERY)
 def test_mixed_precision_trains_and_decodes(family: str, options: dict[str, Any], mixed_bfloat16: None) -> None:
     model = build(family, options)
-    inputs, _ = batch()
-    logits, attention, _ = model(inputs)
+    inputs, _ = batch(model)
+    logits, attention = model(inputs)[:2]
     assert {weight.dtype for weight in model.trainable_variables} == {"float32"}
     assert (logits.dtype, attention.dtype) == (tf.float32, tf.float32)
     trainer = Trainer(model)
     first = trainer.fit(1)
     assert trainer.fit(8) < first
-    assert np.isfinite(decode(model, tf.constant(inputs[SOURCE_IDS])).scores).all()
+    assert np.isfinite(decode(model, tf.constant(inputs[model.source.name])).scores).all()
 
 
 @pytest.mark.parametrize(("family", "options"), EVERY)
 def test_dropout_is_for_training_only(family: str, options: dict[str, Any]) -> None:
     model = build(family, options, dropout=0.5)
-    inputs, _ = batch()
+    inputs, _ = batch(model)
     expected = model(inputs).logits
     np.testing.assert_array_equal(model(inputs, training=False).logits, expected)
     assert np.abs(model(inputs, training=True).logits - expected).max() > 1e-3

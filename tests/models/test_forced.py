@@ -20,10 +20,10 @@ def build(family: str) -> Seq2Seq:
     return module.build(module.Config(units=8), 11, 13)
 
 
-@pytest.mark.parametrize("family", zoo.families())
+@pytest.mark.parametrize("family", [name for name in zoo.families() if "text" in zoo.load(name).Config.reads])
 def test_log_probabilities_are_those_of_the_whole_model(family: str) -> None:
     model = build(family)
-    logits, weights, _ = model({SOURCE_IDS: SOURCE_IDS_OF_TWO, DECODER_IDS: DECODER_IDS_OF_TWO})
+    logits, weights = model({SOURCE_IDS: SOURCE_IDS_OF_TWO, DECODER_IDS: DECODER_IDS_OF_TWO})[:2]
     forced = force(model, tf.constant(SOURCE_IDS_OF_TWO), tf.constant(TARGET_IDS_OF_TWO))
     expected = np.take_along_axis(tf.nn.log_softmax(logits).numpy(), TARGET_IDS_OF_TWO[..., None], -1)[..., 0]
     real = TARGET_IDS_OF_TWO != PAD

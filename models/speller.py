@@ -1,0 +1,68 @@
+"""What the families with a recurrent decoder share: attention over what an encoder left, and pieces out of it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import tensorflow as tf
+
+from models import attention, losses, output
+from models.attention import Attention, Keys
+from models.contract import PAD, Decoded, Seq2Seq
+from models.layers import Dense, Embedding
+from models.recurrent import CELLS, Layers
+from models.recurrent_decoder import AttendAfter, AttendBefore, State
+
+
+class Speller(Seq2Seq):
+    """A model that attends and spells. A subclass makes its encoder and its embeddings, then calls `make_decoder`."""
+
+    target_embedding: Embedding
+
+    def make_decoder(
+        self,
+        shape: Layers,
+        mechanism: dict[str, Any] | str,
+        values: int,
+        summary: int,
+        attend: Literal["before", "after"],
+        input_feeding: bool,
+        tied: output.Tied,
+    ) -> None:
+        """Make attention, decoder, bridge and the projection to the pieces.
+
+        Args:
+            shape: of the decoder's layers.
+            mechanism: a section of `models/attention`.
+            values: depth of what is attended to.
+            summary: depth of what the first state is made of.
+            attend: before a step or after it.
+            input_feeding: see `AttendAfter`.
+            tied: see `models/output.py`.
+        """
+        embedding = self.target_embedding.output_dim
+        depth = shape.units if tied == "none" else embedding
+        built = attention.build(mechanism, shape.units, values, name="attention")
+        self.decoder = (
+            AttendBefore(shape, built, embedding, depth)
+            if attend == "before"
+            else AttendAfter(shape, built, embedding, depth, input_feeding)
+        )
+        # A state a layer, each of as many parts as the cell has.
+        self.layout = (shape.layers, CELLS[shape.cell].parts)
+        self.bridge = Dense(summary, shape.layers * self.layout[1] * shape.units, "tanh", name="bridge")
+        self.output_logits = output.logits(self.target_embedding, depth, tied)
+
+    def first_state(self, keys: Keys, summary: tf.Tensor) -> State:
+        """The decoder's state before its first piece, from where both directions of the encoder end."""
+        # Bahdanau 2015, A.2.2: s_0 = tanh(W h); here h is where both directions end, not the backward one alone.
+        layers, parts = self.layout
+        flat = tf.split(self.bridge(summary), layers * parts, axis=-1)
+        cells = tuple(tuple(flat[n * parts : (n + 1) * parts]) for n in range(layers))
+        return self.decoder.start(cells, keys)
+
+    def auxiliary_loss(self, decoded: Decoded, target_ids: tf.Tensor) -> tf.Tensor:
+        """What the mechanism asks for."""
+        likelihood = losses.log_likelihood(target_ids, decoded.logits)
+        mechanism: Attention = self.decoder.attention
+        return mechanism.loss(decoded.attention, decoded.log_choice, likelihood, target_ids != PAD)
