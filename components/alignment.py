@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from serving import signatures
+from serving.signatures import WORD_BOUNDARY
 
 SHADES = " ░▒▓█"
-WORD_BOUNDARY = "▁"  # SentencePiece's mark of a space
+WIDEST = 60  # columns that a terminal has room for
 SPECIAL_PIECES = ("<pad>", "<unk>", "<s>", "</s>")  # its names of PAD, UNK, START, END
 
 
@@ -55,6 +56,11 @@ def text(source: Sequence[str], target: Sequence[str], attention: np.ndarray) ->
         cells = "".join(f"{SHADES[min(int(weight * 5), 4)]:>{width}}" for weight in weights)
         lines.append(f"{row:>{margin}}{cells}".rstrip())
     return "\n".join(lines)
+
+
+def fits(source: Sequence[str]) -> bool:
+    """Whether `text` is something to look at: of a recording, whose columns are seconds, it seldom is."""
+    return len(source) <= WIDEST
 
 
 def png_panels(

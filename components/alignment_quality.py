@@ -16,8 +16,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from components.alignment import SPECIAL_PIECES, WORD_BOUNDARY
+from components.alignment import SPECIAL_PIECES
 from components.rows import words
+from serving.signatures import WORD_BOUNDARY
 
 _, UNKNOWN_PIECE, _, END_PIECE = SPECIAL_PIECES
 NOWHERE = -1  # what a target token is linked with that looks at END, or at nothing

@@ -16,11 +16,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from components import alignment, alignment_quality, attention_signal
+from components import alignment, alignment_quality, asked, attention_signal
 from components.attention_signal import Signal
 from components.rows import batches
-from models.contract import ALIGNMENT, REFERENCES, SOURCE
+from models.contract import ALIGNMENT, AUDIO, REFERENCES, SOURCE
 from serving import signatures
+from serving.signatures import Asked
 
 ACCURACY, ERROR_RATE = "alignment_accuracy", "alignment_error_rate"
 
@@ -31,7 +32,9 @@ BATCH = 64  # the logits of whole answers are large
 class Scorer(typing.Protocol):
     """An exported model, here or on a server."""
 
-    def predict(self, signature: str, inputs: Mapping[str, Sequence[str]]) -> Mapping[str, typing.Any]:
+    def predict(
+        self, signature: str, inputs: Mapping[str, Sequence[Asked] | Sequence[int]]
+    ) -> Mapping[str, typing.Any]:
         """Run a signature on a batch."""
 
 
@@ -86,14 +89,14 @@ def _scored(
     longest = [max(row[SOURCE], row[REFERENCES][0], key=len) for row in rows]
     for numbers in batches(longest, BATCH):
         batch = [rows[number] for number in numbers]
-        inputs = {
-            signatures.TEXT: [row[SOURCE] for row in batch],
-            signatures.TARGET: [row[REFERENCES][0] for row in batch],
-        }
+        inputs = {**asked.inputs(batch), signatures.TARGET: [row[REFERENCES][0] for row in batch]}
         yield from zip(batch, alignment.read(model.predict(signatures.SCORE_TARGET, inputs)), strict=True)
 
 
 def _add(sums: _Sums, row: Mapping[str, typing.Any], scored: alignment.Alignment) -> None:
+    if AUDIO in row:
+        sums.signal.add(scored.attention)  # a recording has no tokens
+        return
     source = alignment_quality.tokens(scored.source_pieces)
     looked = alignment_quality.by_source_token(scored.attention, source)  # [target pieces, source tokens and END]
     sums.signal.add(scored.attention, looked)

@@ -21,12 +21,14 @@ import tensorflow as tf
 from components import batches
 from components.attention_signal import Signal
 from components.tokenizer import Tokenizers
+from models.audio import Audio
 from models.contract import PAD, SOURCE_IDS, TARGET_IDS, Seq2Seq
 from models.forced import force
 
 WATCH_FILE = "attention.jsonl"
 ROWS = 64  # of validation, for the numbers
-PICTURED, LONGEST = 4, 40  # rows that are kept as they are, and the most pieces that a side of them has
+PICTURED = 4  # rows that are kept as they are
+LONGEST = {True: 40, False: 150}  # the most pieces of a text, and positions of a recording, that they have
 
 Log = Callable[[int, dict[str, float]], None]  # (step, metrics)
 
@@ -47,29 +49,40 @@ class AttentionWatch:
     Of a Transformer that chooses its alignment layer after training, this is the layer that it began with.
     """
 
-    def __init__(self, rows: Sequence[batches.Batch], tokenizers: Tokenizers, path: pathlib.Path, log: Log) -> None:
+    def __init__(
+        self,
+        rows: Sequence[batches.Batch],
+        tokenizers: Tokenizers,
+        path: pathlib.Path,
+        log: Log,
+        audio: Audio | None = None,
+    ) -> None:
         """Args:
         rows: what is watched, the same in every epoch.
         tokenizers: name the pieces.
         path: attention.jsonl. A training that goes on after a kill finds its earlier epochs there.
         log: gets the numbers.
+        audio: of recordings, whose positions are named by their seconds.
         """
-        self._rows, self._path, self._log = rows, path, log
-        models = (tokenizers.source_model, tokenizers.target_model)
-        self._names = [sentencepiece.SentencePieceProcessor(model_proto=model) for model in models]
+        self._rows, self._path, self._log, self._audio = rows, path, log, audio
+        models = {SOURCE_IDS: tokenizers.source_model, TARGET_IDS: tokenizers.target_model}
+        self._names = {
+            side: sentencepiece.SentencePieceProcessor(model_proto=model) for side, model in models.items() if model
+        }
 
     def __call__(self, model: Seq2Seq, epoch: int, step: int) -> None:
         """Look at the weights that the model has now."""
         signal, pictured = Signal(), []
         for batch in self._rows:
-            source_ids, target_ids = batch[SOURCE_IDS], batch[TARGET_IDS]
-            attention = force(model, tf.constant(source_ids), tf.constant(target_ids)).attention.numpy()
-            for source, target, weights in zip(source_ids, target_ids, attention, strict=True):
-                lengths = (target != PAD).sum(), (source != PAD).sum()
+            source, target_ids = tf.constant(batch[model.source.name]), batch[TARGET_IDS]
+            attention = force(model, source, tf.constant(target_ids)).attention.numpy()
+            positions = model.source_mask(source).numpy().sum(axis=1)
+            for number, (target, weights) in enumerate(zip(target_ids, attention, strict=True)):
+                lengths = (target != PAD).sum(), positions[number]
                 weights = weights[: lengths[0], : lengths[1]]
                 signal.add(weights)
-                if max(lengths) <= LONGEST:
-                    pictured.append((source, target, weights))
+                if max(lengths) <= LONGEST[self._audio is None]:
+                    pictured.append((self._positions(model, batch, number, weights.shape[1]), target, weights))
         metrics = signal.metrics()
         if not metrics:
             return
@@ -79,13 +92,18 @@ class AttentionWatch:
         with self._path.open("a") as file:
             file.write(json.dumps(dataclasses.asdict(now), ensure_ascii=False) + "\n")
 
-    def _row(self, source: np.ndarray, target: np.ndarray, weights: np.ndarray) -> dict[str, list]:
-        pieces = [
-            names.id_to_piece(ids[ids != PAD].tolist())
-            for names, ids in zip(self._names, (source, target), strict=True)
-        ]
+    def _positions(self, model: Seq2Seq, batch: batches.Batch, number: int, count: int) -> list[str]:
+        """What a row's attention may look at, for people: its pieces, or when each position begins."""
+        if not self._audio:
+            ids = batch[SOURCE_IDS][number]
+            return self._names[SOURCE_IDS].id_to_piece(ids[ids != PAD].tolist())
+        seconds = model.frames_per_position * self._audio.hop_ms / 1000
+        return [f"{position * seconds:.2f}" for position in range(count)]
+
+    def _row(self, source: list[str], target: np.ndarray, weights: np.ndarray) -> dict[str, list]:
+        pieces = self._names[TARGET_IDS].id_to_piece(target[target != PAD].tolist())
         return {
-            "source_pieces": pieces[0], "target_pieces": pieces[1],
+            "source_pieces": source, "target_pieces": pieces,
             "attention": np.round(weights.astype(float), 3).tolist(),
         }  # fmt: skip
 

@@ -21,7 +21,7 @@ from tfx.types.artifact import Artifact
 from tfx.types.channel import BaseChannel
 from tfx.utils import io_utils
 
-from models.contract import ALIGNMENT, GROUP, REFERENCES, SOURCE, SOURCE_LENGTH, SPLITS, TARGET
+from models.contract import ALIGNMENT, AUDIO, GROUP, REFERENCES, SOURCE, SOURCE_LENGTH, SPLITS, TARGET
 
 
 class DataAnomalyError(ValueError):
@@ -32,7 +32,8 @@ def relax(schema: schema_pb2.Schema) -> schema_pb2.Schema:
     """Take out of an inferred schema what is not so of texts.
 
     TFDV takes few different strings for categories, and a train split with one answer in every row for a rule. Known
-    alignments are often those of the test split alone: any row of any split may have one.
+    alignments are often those of the test split alone: any row of any split may have one. Recordings are no values to
+    make statistics of, so that nothing is inferred of them.
     """
     relaxed = schema_pb2.Schema()
     relaxed.CopyFrom(schema)
@@ -45,8 +46,9 @@ def relax(schema: schema_pb2.Schema) -> schema_pb2.Schema:
     others = [feature for feature in relaxed.feature if feature.name != ALIGNMENT]
     del relaxed.feature[:]
     relaxed.feature.extend(others)
-    alignment = relaxed.feature.add(name=ALIGNMENT, type=schema_pb2.BYTES)
-    alignment.value_count.min, alignment.value_count.max = 0, 1
+    for name in (ALIGNMENT, AUDIO):
+        some_have = relaxed.feature.add(name=name, type=schema_pb2.BYTES)
+        some_have.value_count.min, some_have.value_count.max = 0, 1
     used = {feature.domain for feature in relaxed.feature}
     unused = [domain for domain in relaxed.string_domain if domain.name not in used]
     for domain in unused:

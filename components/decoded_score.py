@@ -13,7 +13,7 @@ import tensorflow_text
 
 from components import batches, metrics
 from models import decoding
-from models.contract import END, PAD, SOURCE_IDS, TARGET_IDS, Seq2Seq
+from models.contract import END, PAD, TARGET_IDS, Seq2Seq
 from serving.search import Decoding
 
 
@@ -50,15 +50,15 @@ class DecodedScore:
         self._target_tokenizer = target_tokenizer
         self._references = [self._text(batch[TARGET_IDS]) for batch in rows]
 
-        @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)], autograph=False)
-        def decode(source_ids: tf.Tensor) -> tf.Tensor:
-            """int32 [batch, source] -> the best answer, int32 [batch, target]."""
-            memory = model.encode(source_ids)
-            lengths = tf.math.count_nonzero(source_ids != PAD, axis=-1)
+        @tf.function(input_signature=[model.source], autograph=False)
+        def decode(source: tf.Tensor) -> tf.Tensor:
+            """As `model.source` says -> the best answer, int32 [batch, target]."""
+            memory = model.encode(source)
+            lengths = tf.math.count_nonzero(model.source_mask(source), axis=-1)
             found = decoding.greedy(
                 functools.partial(model.step, memory=memory),
                 functools.partial(model.start, memory),
-                batch_size=tf.shape(source_ids)[0],
+                batch_size=tf.shape(source)[0],
                 max_length=settings.limits(lengths),
                 constraints=settings.constraints(lengths),
             )
@@ -70,7 +70,7 @@ class DecodedScore:
         """The score of the weights that the model has now."""
         if model is not self._model:
             self._model.set_weights(model.get_weights())
-        predictions = [self._text(self._decode(batch[SOURCE_IDS])) for batch in self._rows]
+        predictions = [self._text(self._decode(batch[model.source.name])) for batch in self._rows]
         rows = (
             ([reference], prediction)
             for batch in zip(self._references, predictions, strict=True)

@@ -16,7 +16,7 @@ from tfx.dsl.components.base import base_beam_component, base_beam_executor, exe
 from tfx.types import Artifact, BaseChannel, Channel, artifact_utils, component_spec, standard_artifacts
 from tfx.utils import io_utils, path_utils
 
-from components import alignment, attention_metrics, bootstrap, metrics, rarity, row_verdict, settings
+from components import alignment, asked, attention_metrics, bootstrap, metrics, rarity, row_verdict, settings
 from components.evaluator import (
     CHAMPION,
     PREDICTIONS_FILE,
@@ -33,7 +33,7 @@ from components.tfma_config import eval_config
 from components.tfma_metrics import strings
 from components.tokenizer import model_path
 from components.tokenizer_component import Tokenizer
-from models.contract import ALIGNMENT, GROUP, ORIGIN, REFERENCES, SOURCE, SPLITS
+from models.contract import ALIGNMENT, AUDIO, GROUP, ORIGIN, REFERENCES, SOURCE, SPLITS
 from serving import local, signatures
 
 CANDIDATE, BASELINE = "candidate", "baseline"  # TFMA's own names
@@ -64,9 +64,12 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         computed = metrics.signatures(config.metrics, (row["references"] for row in rows))
         differences = _differences(config, rows, exec_properties["token_unit"])
         rare = self._rare_slices(config, rows, input_dict, exec_properties["token_unit"])
-        verdict = _verdict(config, evaluation, attention_metrics.measure(model, rows), differences, computed, rare)
+        looked = rows
+        if model.input == AUDIO:
+            looked = asked.attach(rows, artifact_utils.get_split_uris(input_dict["examples"], EVALUATED_SPLIT))
+        verdict = _verdict(config, evaluation, attention_metrics.measure(model, looked), differences, computed, rare)
         verdict.write(evaluation)
-        write_alignments(evaluation, _aligned(model, rows[:ALIGNED_ROWS]))
+        write_alignments(evaluation, _aligned(model, looked[:ALIGNED_ROWS]))
         _bless(verdict, artifact_utils.get_single_instance(output_dict["blessing"]), candidate, baseline)
 
     @staticmethod
@@ -76,7 +79,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """The slices that need the tokenizer and the counts of the train rows: no feature of an example."""
         if rarity.RAREST_PIECE not in config.slices:
             return {}
-        tokenizer = io_utils.read_bytes_file(model_path(artifact_utils.get_single_uri(input_dict["tokenizer"]), SOURCE))
+        path = pathlib.Path(model_path(artifact_utils.get_single_uri(input_dict["tokenizer"]), SOURCE))
+        if not path.exists():  # recordings have no pieces
+            return {}
+        tokenizer = path.read_bytes()
         checks = row_verdict.Verdict.read(pathlib.Path(artifact_utils.get_single_uri(input_dict["checks"])))
         count = rarity.rarest(tokenizer, checks.statistics[SPLITS[0]]["source_pieces"])
         return rarity.slices(rows, count, config.metrics, token_unit)
@@ -157,7 +163,7 @@ def _shared_model(name: str, model: Artifact, config: config_pb2.EvalConfig) -> 
 
 def _aligned(model: local.LocalModel, rows: list[dict[str, typing.Any]]) -> list[Aligned]:
     """Decoded rows with the attention of their answers."""
-    answers = alignment.read(model.predict(signatures.ALIGN, {signatures.TEXT: [row["source"] for row in rows]}))
+    answers = alignment.read(model.predict(signatures.ALIGN, asked.inputs(rows)))
     return [
         Aligned(
             source=row["source"],

@@ -1,6 +1,7 @@
 """An exported model as MLflow serves it: this file is copied beside it, and runs where nothing else of Fovea is.
 
 {"text": ["fovea"]} -> {"text": ["F OW V IY AH"], "score": [-0.41]}
+A model that listens is asked with {"audio": [b"RIFF..."]}.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import pandas as pd
 BATCH = 256
 
 
-class TextModel(mlflow.pyfunc.PythonModel):
-    """Answers a table of texts by the SavedModel's own signature, as `fovea predict` does."""
+class ExportedModel(mlflow.pyfunc.PythonModel):
+    """Answers a table of texts, or of recordings, by the SavedModel's own signature, as `fovea predict` does."""
 
     def load_context(self, context: typing.Any) -> None:
         """See MLflow, which goes by this very name."""
@@ -28,13 +29,14 @@ class TextModel(mlflow.pyfunc.PythonModel):
 
     def predict(self, context: typing.Any, model_input: pd.DataFrame, params: typing.Any = None) -> pd.DataFrame:
         """See MLflow."""
-        texts = list(model_input["text"])
+        (name,) = self._answer.structured_input_signature[1]
+        asked = list(model_input[name])
         answers: dict[str, list[typing.Any]] = {"text": [], "score": []}
-        for first in range(0, len(texts), BATCH):
-            found = self._answer(text=self._tf.constant(texts[first : first + BATCH]))
+        for first in range(0, len(asked), BATCH):
+            found = self._answer(**{name: self._tf.constant(asked[first : first + BATCH])})
             answers["text"] += [text.decode() for text in found["text"].numpy()]
             answers["score"] += found["score"].numpy().tolist()
         return pd.DataFrame(answers)
 
 
-mlflow.models.set_model(TextModel())
+mlflow.models.set_model(ExportedModel())

@@ -9,9 +9,11 @@ import tempfile
 import typing
 from collections.abc import Mapping, Sequence
 
-from components import model_digest
+import numpy as np
+
+from components import model_digest, recordings
 from components.tracking_store import Store
-from serving.card import exported_versions
+from serving.card import Card, exported_versions
 
 if typing.TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,6 +24,8 @@ DIGEST_TAG = "fovea.digest"
 PUSHED_TAG = "fovea.pushed_as"
 PYFUNC = pathlib.Path(__file__).with_name("pyfunc_model.py")
 SAVED_MODEL = "saved_model"
+# A tenth of a second: of the test recordings only their names are known here.
+_SILENCE = recordings.wav(np.zeros(1600, np.float32), 16_000)
 REQUIREMENTS = ("mlflow", "tensorflow", "tensorflow-text", "pandas", "numpy")
 
 
@@ -101,13 +105,15 @@ def _save(export: Export, path: pathlib.Path, logged: typing.Any, run_id: str) -
     from mlflow.types import ColSpec, DataType, Schema
 
     model_digest.require(pathlib.Path(export.saved_model), export.digest, export.saved_model)
+    card = Card.read(pathlib.Path(export.saved_model))
     text = ColSpec(DataType.string, "text")
+    asked = ColSpec(DataType.binary, "audio") if card.audio else text
     mlflow.pyfunc.save_model(
         path,
         python_model=str(PYFUNC),
         artifacts={SAVED_MODEL: export.saved_model},
-        signature=ModelSignature(Schema([text]), Schema([text, ColSpec(DataType.double, "score")])),
-        input_example=pd.DataFrame({"text": list(export.examples)}),
+        signature=ModelSignature(Schema([asked]), Schema([text, ColSpec(DataType.double, "score")])),
+        input_example=pd.DataFrame({asked.name: [_SILENCE] if card.audio else list(export.examples)}),
         pip_requirements=[f"{name}=={importlib.metadata.version(name)}" for name in REQUIREMENTS],
         mlflow_model=Model(
             artifact_path=logged.artifact_location, model_uuid=logged.model_id, run_id=run_id, model_id=logged.model_id

@@ -7,6 +7,7 @@ examples, tokenizer -> checks.json:    what was found by split, held against lim
 from __future__ import annotations
 
 import collections
+import dataclasses
 import json
 import pathlib
 import typing
@@ -23,7 +24,7 @@ from tfx.types import BaseChannel, Channel, artifact_utils, component_spec, stan
 from tfx.types.artifact import Artifact
 from tfx.utils import io_utils
 
-from components import rows, settings
+from components import recordings, rows, settings
 from components.row_checks import (
     Config,
     Copies,
@@ -41,6 +42,7 @@ from components.row_checks import (
 from components.row_verdict import FINDINGS_FILE, Verdict, counts_of, judge, require
 from components.tokenizer import SIDES, model_path
 from components.tokenizer_component import Tokenizer
+from models.audio import Audio
 from models.contract import SPLITS
 
 EXAMPLES_ID = "examples_id"  # the rows that were checked, so that other ones are found to compare with
@@ -71,37 +73,39 @@ class LatestOfOtherExamples(ResolverStrategy):
 
 
 class _Measure(beam.DoFn):
-    """A serialized example -> Measured."""
+    """A serialized example -> Measured. The pieces of a recording are its frames."""
 
-    def __init__(self, split: str, tokenizer: str) -> None:
-        self._split, self._tokenizer = split, tokenizer
+    def __init__(self, split: str, tokenizer: str, audio: Audio | None) -> None:
+        self._split, self._tokenizer, self._audio = split, tokenizer, audio
 
     def setup(self) -> None:
         self._processors = {
             side: sentencepiece.SentencePieceProcessor(
                 model_proto=io_utils.read_bytes_file(model_path(self._tokenizer, side))
             )
-            for side in SIDES
+            for side in (SIDES[1:] if self._audio else SIDES)
         }
 
     def process(self, serialized: bytes) -> Iterator[Measured]:
-        row = rows.from_example(serialized)
+        row = rows.from_example(serialized, with_audio=self._audio is not None)
         texts = {"source": row.source, "target": row.references[0]}
-        ids = {side: self._processors[side].encode(text) for side, text in texts.items()}
-        source = self._processors["source"]
+        ids = {side: processor.encode(texts[side]) for side, processor in self._processors.items()}
+        pieces = {side: len(of_side) for side, of_side in ids.items()}
+        if self._audio:
+            pieces["source"] = len(recordings.from_canonical(row.audio, self._audio))
+        source = self._processors.get("source")
         yield Measured(
             split=self._split,
-            row=row,
-            pieces={side: len(of_side) for side, of_side in ids.items()},
-            unknown={side: self._unknown(side, of_side) for side, of_side in ids.items()},
-            scripts={side: scripts(text) for side, text in texts.items()},
-            source_pieces=collections.Counter(source.id_to_piece(ids["source"])),
+            row=dataclasses.replace(row, audio=b""),
+            pieces=pieces,
+            unknown={side: self._unknown(side, ids.get(side, [])) for side in SIDES},
+            scripts={side: scripts(texts[side]) if side in ids else collections.Counter() for side in SIDES},
+            source_pieces=collections.Counter(source.id_to_piece(ids["source"]) if source else ()),
         )
 
     def _unknown(self, side: str, ids: list[int]) -> int:
         """How many pieces say that the model has none for what is there: UNK, or bytes that spell it."""
-        processor = self._processors[side]
-        return sum(processor.is_unknown(piece) or processor.is_byte(piece) for piece in ids)
+        return sum(self._processors[side].is_unknown(piece) or self._processors[side].is_byte(piece) for piece in ids)
 
 
 class _SumCounts(beam.CombineFn):
@@ -169,7 +173,8 @@ class Executor(BaseBeamExecutor):
         config = settings.from_json(Config, exec_properties["config"])
         checks = artifact_utils.get_single_instance(output_dict["checks"])
         folder, work = pathlib.Path(checks.uri), pathlib.Path(self._get_tmp_dir())
-        self._measure(input_dict, config, work)
+        audio = exec_properties["audio"]
+        self._measure(input_dict, config, settings.from_json(Audio, audio) if audio else None, work)
         statistics = {split: counts_of(counts) for split, counts in json.loads((work / COUNTS).read_text()).items()}
         found: dict[tuple[Kind, str], int] = {}
         listed: list[Finding] = []
@@ -191,14 +196,14 @@ class Executor(BaseBeamExecutor):
         checks.set_int_custom_property("warnings", len(verdict.of_state("warning")))
         require(verdict, listed, str(listing))
 
-    def _measure(self, input_dict: ArtifactDict, config: Config, work: pathlib.Path) -> None:
+    def _measure(self, input_dict: ArtifactDict, config: Config, audio: Audio | None, work: pathlib.Path) -> None:
         examples, tokenizer = input_dict[EXAMPLES], artifact_utils.get_single_uri(input_dict["tokenizer"])
         with self._make_beam_pipeline() as pipeline:
             measured = [
                 pipeline
                 | f"Read[{split}]"
                 >> beam.io.ReadFromTFRecord(io_utils.all_files_pattern(artifact_utils.get_split_uri(examples, split)))
-                | f"Measure[{split}]" >> beam.ParDo(_Measure(split, tokenizer))
+                | f"Measure[{split}]" >> beam.ParDo(_Measure(split, tokenizer, audio))
                 for split in SPLITS
             ] | beam.Flatten()
             counts = measured | "Counts" >> beam.CombineGlobally(_SumCounts())
@@ -235,7 +240,7 @@ def _write(path: pathlib.Path) -> beam.PTransform:
 class SequenceValidatorSpec(component_spec.ComponentSpec):
     """What goes in and out of the SequenceValidator."""
 
-    PARAMETERS = {name: component_spec.ExecutionParameter(type=str) for name in ("config", "listing_dir")}
+    PARAMETERS = {name: component_spec.ExecutionParameter(type=str) for name in ("config", "audio", "listing_dir")}
     INPUTS = {
         EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "tokenizer": component_spec.ChannelParameter(type=Tokenizer),
@@ -251,7 +256,13 @@ class SequenceValidator(BaseBeamComponent):
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
 
     def __init__(
-        self, examples: BaseChannel, tokenizer: BaseChannel, previous: BaseChannel, config: Config, listing_dir: str
+        self,
+        examples: BaseChannel,
+        tokenizer: BaseChannel,
+        previous: BaseChannel,
+        config: Config,
+        listing_dir: str,
+        audio: Audio | None = None,
     ) -> None:
         """Configure the checks; all arguments are part of the cache's key.
 
@@ -261,6 +272,7 @@ class SequenceValidator(BaseBeamComponent):
             previous: the checks of the data before.
             config: the section `checks`.
             listing_dir: a folder that gets a copy of findings.jsonl, whatever becomes of the run.
+            audio: what recordings are like, where the sources are recordings.
         """
         super().__init__(
             SequenceValidatorSpec(
@@ -269,6 +281,7 @@ class SequenceValidator(BaseBeamComponent):
                 previous=previous,
                 config=settings.to_json(config),
                 listing_dir=listing_dir,
+                audio=settings.to_json(audio) if audio else "",
                 checks=Channel(type=RowChecks),
             )
         )

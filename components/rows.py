@@ -4,6 +4,9 @@
     {source: ["tea"], target: ["thé"], references: ["thé", "le thé"], source_length: ["1-4"], group: [""],
      origin: ["a.tsv:7"]}
 
+    Row("a.wav", ("yes",), "a.jsonl", 3, speaker="ann", audio=b"RIFF...", seconds=1.7), a recording -> as above, and
+    {source_length: ["1-2 s"], group: ["ann"], audio: [b"RIFF..."]}
+
 A row that cannot be used becomes `Rejected("a.tsv", 8, "empty target", "tea\\t")`: a dead letter, not an exception.
 """
 
@@ -21,15 +24,24 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A text and its right answers; the first of them is the one that is trained on."""
+    """A text, or a recording, and its right answers; the first of them is the one that is trained on.
 
-    source: str
+    Of a recording, a source says what to read and `recordings.attach` reads it: it sets `audio` and what follows.
+    """
+
+    source: str  # of a recording, the name that people know it by: "ann/a.wav", "a.wav + b.wav"
     references: tuple[str, ...]
     file: str
     line: int  # counted from 1, a header is a line
     split: str | None = None
     group: str = ""  # the kind of row, such as its language
     alignment: str = ""  # what is known of it, "0-2 1-1 2-0": SOURCE-TARGET, tokens from 0 of the stripped texts
+    recordings: tuple[str, ...] = ()  # files of sound, or of features, that are joined in this order
+    pauses_ms: tuple[float, ...] = ()  # silence after each recording but the last; (): none
+    speaker: str = ""  # who stays within one split; the group, where there is no other
+    audio: bytes = b""  # a file's content that was made up; once attached, what `contract.AUDIO` says
+    seconds: float = 0.0
+    resampled: bool = False  # a recording had another rate than is wanted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,15 +89,27 @@ def length_bucket(length: int) -> str:
     return f"{low}-{high}"
 
 
-def batches(texts: Sequence[str], rows: int, characters: int = 65_536) -> Iterator[list[int]]:
+def duration_bucket(seconds: float) -> str:
+    """The same of a recording, by its duration: 0.7 -> "0-1 s", 1.7 -> "1-2 s", 5 -> "4-8 s"."""
+    low, high = 0, 1
+    while seconds > high:
+        low, high = high, 2 * high
+    return f"{low}-{high} s"
+
+
+CELLS = {str: 65_536, bytes: 16_000_000}  # of a batch: characters, or bytes of recordings
+
+
+def batches(texts: Sequence[str | bytes], rows: int, cells: int | None = None) -> Iterator[list[int]]:
     """The numbers of texts that are decoded together: alike in length, at most so many `rows`, and so many cells.
 
-    A cell is a character of the longest text for each of them: one text of 10,000 characters goes alone, and does not
-    make 255 others as long. ["a", "three", "to"], rows=2 -> [0, 2], [1]
+    A cell is a character of the longest text (a byte of the longest recording) for each of them: one text of 10,000
+    characters goes alone, and does not make 255 others as long. ["a", "three", "to"], rows=2 -> [0, 2], [1]
     """
+    most = cells or CELLS[type(texts[0])] if texts else 0
     batch: list[int] = []
     for number in sorted(range(len(texts)), key=lambda number: len(texts[number])):
-        if batch and (len(batch) == rows or (len(batch) + 1) * len(texts[number]) > characters):
+        if batch and (len(batch) == rows or (len(batch) + 1) * len(texts[number]) > most):
             yield batch
             batch = []
         batch.append(number)
@@ -94,7 +118,7 @@ def batches(texts: Sequence[str], rows: int, characters: int = 65_536) -> Iterat
 
 
 def split_of(source: str, fractions: Mapping[str, float]) -> str:
-    """The split of a source text, by its digest: the same text is always in the same split, in whatever file it is.
+    """The split of a source text (or a speaker), by its digest: always the same one, in whatever file it is.
 
     split_of("tea", {"train": 0.8, "validation": 0.1, "test": 0.1}) -> "train"
     """
@@ -113,6 +137,11 @@ def rank(row: Row) -> str:
     return f"{_digest(b'subset', content).hex()} {row.file} {row.line:012d}"
 
 
+def source_length(row: Row) -> str:
+    """The slice that a row belongs to by its length: "5-8" characters, or "1-2 s" of a recording."""
+    return duration_bucket(row.seconds) if row.audio else length_bucket(len(row.source))
+
+
 def to_example(row: Row) -> tf.train.Example:
     """The form on disk."""
     import tensorflow as tf
@@ -123,8 +152,8 @@ def to_example(row: Row) -> tf.train.Example:
         contract.SOURCE: (row.source,),
         contract.TARGET: row.references[:1],
         contract.REFERENCES: row.references,
-        contract.SOURCE_LENGTH: (length_bucket(len(row.source)),),
-        contract.GROUP: (row.group,),
+        contract.SOURCE_LENGTH: (source_length(row),),
+        contract.GROUP: (row.group or row.speaker,),
         contract.ORIGIN: (f"{row.file}:{row.line}",),
         **({contract.ALIGNMENT: (row.alignment,)} if row.alignment else {}),
     }
@@ -132,11 +161,13 @@ def to_example(row: Row) -> tf.train.Example:
         name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[text.encode() for text in values]))
         for name, values in texts.items()
     }
+    if row.audio:
+        features[contract.AUDIO] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[row.audio]))
     return tf.train.Example(features=tf.train.Features(feature=features))
 
 
-def from_example(serialized: bytes) -> Row:
-    """A row from its form on disk."""
+def from_example(serialized: bytes, with_audio: bool = False) -> Row:
+    """A row from its form on disk; its recording only where it is asked for, as rows are shuffled and kept."""
     import tensorflow as tf
 
     from models import contract
@@ -149,7 +180,8 @@ def from_example(serialized: bytes) -> Row:
     (source,), (group,), (origin,) = (texts(name) for name in (contract.SOURCE, contract.GROUP, contract.ORIGIN))
     file, _, line = origin.rpartition(":")
     alignment = "".join(texts(contract.ALIGNMENT))
-    return Row(source, texts(contract.REFERENCES), file, int(line), group=group, alignment=alignment)
+    audio = b"".join(features[contract.AUDIO].bytes_list.value) if with_audio else b""
+    return Row(source, texts(contract.REFERENCES), file, int(line), group=group, alignment=alignment, audio=audio)
 
 
 def _is_broken(text: str) -> bool:

@@ -23,13 +23,14 @@ import numpy as np
 from serving import client, signatures
 from serving.errors import ServingError
 from serving.process import ServerFailedError, served
+from serving.signatures import Asked
 
 if typing.TYPE_CHECKING:
     from serving.local import LocalModel
 
 VERDICT_FILE = "serving.json"
 MODEL = "candidate"
-ASKED = (signatures.SERVING_DEFAULT, signatures.N_BEST, signatures.ALIGN)  # what takes text alone
+ASKED = (signatures.SERVING_DEFAULT, signatures.N_BEST, signatures.ALIGN)  # what takes the source alone
 PERCENTILE = 95
 MB = 1e6
 RELATIVE, ABSOLUTE = 1e-3, 1e-4  # what rounding may change of a number
@@ -89,8 +90,8 @@ class Verdict:
 SKIPPED = Verdict(blessed=False, reasons=("not served: the Evaluator did not bless the model",))
 
 
-def check(saved_model: pathlib.Path, texts: Sequence[str], config: Config) -> Verdict:
-    """Serve a SavedModel, ask it for these texts, and judge."""
+def check(saved_model: pathlib.Path, asked: Sequence[Asked], config: Config) -> Verdict:
+    """Serve a SavedModel, ask it for these texts or recordings, and judge."""
     from serving.local import LocalModel  # TensorFlow, which a look at the configuration does without
 
     size_mb = sum(path.stat().st_size for path in saved_model.rglob("*") if path.is_file()) / MB
@@ -101,8 +102,8 @@ def check(saved_model: pathlib.Path, texts: Sequence[str], config: Config) -> Ve
             here = LocalModel(saved_model)  # it loads while the server starts
             server.wait_ready()
             with client.connect(server.grpc_address, MODEL) as grpc, client.connect(server.rest_address, MODEL) as rest:
-                asked: dict[str, Callable[..., Answers]] = {"gRPC": _timed(grpc, latencies_ms), "REST": rest.predict}
-                wrong = list(_differences(here, asked, texts))
+                ways: dict[str, Callable[..., Answers]] = {"gRPC": _timed(grpc, latencies_ms), "REST": rest.predict}
+                wrong = list(_differences(here, ways, asked))
     except ServerFailedError as failed:
         return Verdict(blessed=False, reasons=(*reasons, str(failed)), size_mb=round(size_mb, 2))
     reasons += wrong[:SHOWN] + ([f"and {len(wrong) - SHOWN} answers more"] if len(wrong) > SHOWN else [])
@@ -110,7 +111,7 @@ def check(saved_model: pathlib.Path, texts: Sequence[str], config: Config) -> Ve
     if latency_ms is not None:
         reasons += _over_budget("max_latency_ms", latency_ms, config.max_latency_ms, "ms")
         latency_ms = round(latency_ms, 2)
-    return Verdict(not reasons, tuple(reasons), len(texts), round(size_mb, 2), latency_ms)
+    return Verdict(not reasons, tuple(reasons), len(asked), round(size_mb, 2), latency_ms)
 
 
 def _over_budget(name: str, value: float, most: float | None, unit: str) -> Iterator[str]:
@@ -121,25 +122,27 @@ def _over_budget(name: str, value: float, most: float | None, unit: str) -> Iter
 def _timed(connection: client.Client, latencies_ms: list[float]) -> Callable[..., Answers]:
     """`predict` that keeps what each request of one row took."""
 
-    def predict(signature: str, inputs: Mapping[str, Sequence[str]]) -> Answers:
+    def predict(signature: str, inputs: Mapping[str, Sequence[Asked]]) -> Answers:
         began_s = time.perf_counter()
         answers = connection.predict(signature, inputs)
-        if len(inputs[signatures.TEXT]) == 1:
+        if [len(rows) for rows in inputs.values()] == [1]:
             latencies_ms.append((time.perf_counter() - began_s) * 1e3)
         return answers
 
     return predict
 
 
-def _differences(here: LocalModel, asked: Mapping[str, Callable[..., Answers]], texts: Sequence[str]) -> Iterator[str]:
+def _differences(here: LocalModel, ways: Mapping[str, Callable[..., Answers]], asked: Sequence[Asked]) -> Iterator[str]:
     """A sentence for each request that failed, and for each whose answer is not what the model answers here."""
-    requests = [(name, list(texts)) for name in ASKED if name in here.signatures]
-    requests += [(signatures.SERVING_DEFAULT, [text]) for text in texts]
-    for signature, rows in requests:
-        inputs = {signatures.TEXT: rows}
+    requests = [(name, list(asked)) for name in ASKED if name in here.signatures]
+    requests += [(signatures.SERVING_DEFAULT, [one]) for one in asked]
+    for number, (signature, rows) in enumerate(requests, start=1 - len(requests) + len(asked)):
+        inputs = {here.input: rows}
         expected = here.predict(signature, inputs)
-        what = f"{signature} of {rows[0]!r}" if len(rows) == 1 else f"{signature} of {len(rows)} rows"
-        for way, predict in asked.items():
+        what = f"{signature} of {len(rows)} rows"
+        if len(rows) == 1:
+            what = f"{signature} of {rows[0]!r}" if isinstance(rows[0], str) else f"{signature} of recording {number}"
+        for way, predict in ways.items():
             try:
                 found = predict(signature, inputs)
             except ServingError as error:

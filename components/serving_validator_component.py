@@ -10,17 +10,15 @@ import itertools
 import pathlib
 import typing
 
-import tensorflow as tf
 from tfx.components.infra_validator import executor as infra_validator
 from tfx.components.util import model_utils
 from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.types import Artifact, BaseChannel, Channel, artifact_utils, component_spec, standard_artifacts
 from tfx.utils import io_utils, path_utils
 
-from components import serving_check, settings
+from components import asked, serving_check, settings
 from components.champion import SERVED_MODEL_ID
 from components.serving_check import SKIPPED, Config, Verdict
-from models.contract import SOURCE
 
 ASKED_SPLIT = "test"
 
@@ -38,16 +36,9 @@ class Executor(base_executor.BaseExecutor):
         verdict = SKIPPED
         if model_utils.is_model_blessed(artifact_utils.get_single_instance(input_dict["model_blessing"])):
             folders = artifact_utils.get_split_uris(input_dict["examples"], ASKED_SPLIT)
-            texts = list(itertools.islice(_texts(folders), config.rows))
-            verdict = serving_check.check(pathlib.Path(path_utils.serving_model_path(candidate.uri)), texts, config)
+            sources = [asked.of_row(row) for row in itertools.islice(asked.read(folders), config.rows)]
+            verdict = serving_check.check(pathlib.Path(path_utils.serving_model_path(candidate.uri)), sources, config)
         _bless(verdict, blessing, candidate)
-
-
-def _texts(folders: list[str]) -> typing.Iterator[str]:
-    """The sources of the rows of a split, in the order of the files."""
-    files = sorted(str(path) for folder in folders for path in pathlib.Path(folder).iterdir() if path.is_file())
-    for record in tf.data.TFRecordDataset(files, compression_type="GZIP").as_numpy_iterator():
-        yield tf.train.Example.FromString(record).features.feature[SOURCE].bytes_list.value[0].decode()
 
 
 def _bless(verdict: Verdict, blessing: Artifact, candidate: Artifact) -> None:

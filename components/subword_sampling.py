@@ -55,7 +55,7 @@ class SubwordSampling:
         self._sides = {
             side: (sentencepiece.SentencePieceProcessor(model_proto=models[side]), strengths[kind])
             for side, kind in kinds.items()
-            if kind in strengths
+            if kind in strengths and models[side]
         }
 
     def __call__(self, pool: Pool, seed: int) -> Pool:

@@ -22,10 +22,11 @@ import annotated_types
 import sentencepiece
 import tensorflow as tf
 
-from components.alignment import SPECIAL_PIECES, WORD_BOUNDARY
+from components.alignment import SPECIAL_PIECES
 from components.rows import words
 from models.contract import END, PAD, START, UNK
 from serving import pieces as piece_ops
+from serving.signatures import WORD_BOUNDARY
 
 if TYPE_CHECKING:
     import tensorflow_text
@@ -95,7 +96,7 @@ class Config:
 
 @dataclasses.dataclass(frozen=True)
 class Tokenizers:
-    """The two models of a run; with shared pieces they are equal."""
+    """The two models of a run; with shared pieces they are equal. A recording has no pieces: its model is empty."""
 
     source_model: bytes
     target_model: bytes
@@ -131,11 +132,14 @@ def model_path(uri: str, side: str) -> str:
 
 def load(uri: str) -> Tokenizers:
     """The models of a Tokenizer artifact."""
-    models = []
-    for side in SIDES:
-        with tf.io.gfile.GFile(model_path(uri, side), "rb") as file:
-            models.append(file.read())
-    return Tokenizers(*models)
+    return Tokenizers(*(_read(model_path(uri, side)) for side in SIDES))
+
+
+def _read(path: str) -> bytes:
+    if not tf.io.gfile.exists(path):
+        return b""
+    with tf.io.gfile.GFile(path, "rb") as file:
+        return bytes(file.read())
 
 
 def vocabulary(model: bytes) -> int:

@@ -24,7 +24,10 @@ from models.contract import SPLITS
 
 
 class Tokenizer(Artifact):
-    """source.model and target.model, equal where pieces are shared; custom properties source_size and target_size."""
+    """source.model and target.model, equal where pieces are shared; custom properties source_size and target_size.
+
+    Of recordings the first is not there, and its size is 0.
+    """
 
     TYPE_NAME = "fovea.Tokenizer"
 
@@ -54,14 +57,20 @@ class Executor(BaseBeamExecutor):
         counts = self._count(io_utils.all_files_pattern(train_split))
         if config.shared:
             counts = {"shared": counts["source"] + counts["target"]}
+        sides = config.sides()
+        if exec_properties["recordings"]:
+            del sides["source"]
         models = {}
-        for side, pieces in config.sides().items():
+        for side, pieces in sides.items():
             try:
                 models[side] = train(counts[side], pieces)
             except TokenizerError as error:
                 raise TokenizerError(f"tokenizer.{side}: {error}") from None
         for side in SIDES:
-            model = models.get(side) or models["shared"]
+            model = models.get(side) or models.get("shared")
+            if model is None:
+                artifact.set_int_custom_property(f"{side}_size", 0)
+                continue
             io_utils.write_bytes_file(model_path(artifact.uri, side), model)
             artifact.set_int_custom_property(f"{side}_size", vocabulary(model))
 
@@ -87,7 +96,10 @@ class Executor(BaseBeamExecutor):
 class TokenizerTrainerSpec(component_spec.ComponentSpec):
     """What goes in and out of TokenizerTrainer."""
 
-    PARAMETERS: ClassVar[dict[str, Any]] = {"config": component_spec.ExecutionParameter(type=str)}
+    PARAMETERS: ClassVar[dict[str, Any]] = {
+        "config": component_spec.ExecutionParameter(type=str),
+        "recordings": component_spec.ExecutionParameter(type=int),
+    }
     INPUTS: ClassVar[dict[str, Any]] = {"examples": component_spec.ChannelParameter(type=standard_artifacts.Examples)}
     OUTPUTS: ClassVar[dict[str, Any]] = {"tokenizer": component_spec.ChannelParameter(type=Tokenizer)}
 
@@ -98,9 +110,12 @@ class TokenizerTrainer(BaseBeamComponent):
     SPEC_CLASS = TokenizerTrainerSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
 
-    def __init__(self, examples: BaseChannel, config: Config) -> None:
-        """Args: the examples of RowExampleGen; the section `tokenizer`."""
+    def __init__(self, examples: BaseChannel, config: Config, recordings: bool = False) -> None:
+        """Args: the examples of RowExampleGen; the section `tokenizer`; whether sources are no texts."""
         spec = TokenizerTrainerSpec(
-            config=settings.to_json(config), examples=examples, tokenizer=Channel(type=Tokenizer)
+            config=settings.to_json(config),
+            recordings=int(recordings),
+            examples=examples,
+            tokenizer=Channel(type=Tokenizer),
         )
         super().__init__(spec=spec)

@@ -35,8 +35,9 @@ from components.decoded_score import DecodedScore
 from components.subword_sampling import SubwordSampling
 from components.transform import SourceGraph
 from models import zoo
-from models.contract import PAD, SOURCE_IDS, TARGET_IDS, Seq2Seq
-from serving import export, search
+from models.audio import Audio
+from models.contract import AUDIO, FEATURE_MEAN, FEATURE_VARIANCE, PAD, SOURCE_IDS, TARGET_IDS, Seq2Seq
+from serving import export, search, signatures, sources
 from serving.card import Card
 
 WARMUP_ROWS = 8
@@ -54,6 +55,7 @@ class Config:
         decoding: the `decoding` section.
         token_unit: see `serving.card.Card`.
         kinds: of the source's pieces and of the target's.
+        audio: the section `audio`, where sources are recordings.
         tracking: where the learning curves go.
         checkpoints: a folder outside the artifacts (TFX deletes those of a failed component).
         code: digest of the code that trains, so that its change is a change of the configuration.
@@ -65,6 +67,7 @@ class Config:
     decoding: search.Decoding
     token_unit: str
     kinds: tuple[str, str]
+    audio: Audio | None
     tracking: tracking_store.Store
     checkpoints: str
     code: str
@@ -97,17 +100,18 @@ def run_fn(fn_args: typing.Any) -> None:
     data = Data.of(fn_args.train_files, fn_args.eval_files, fn_args.tokenizer_uri)
     run = tracking.Run(config.tracking, fn_args.mlflow_run)
     model, outcome, watched = train(config, data, run)
-    rows = batches.sample(data.validation_files, batches.Config(), alignment_layer.ROWS)
+    rows = batches.sample(data.validation_files, batches.Config(), alignment_layer.ROWS, config.audio)
     aligned = alignment_layer.choose(model, rows)
-    served = export.ServedModel(
-        model,
-        SourceGraph(fn_args.transform_graph_path),
-        data.tokenizers.source_model,
-        data.tokenizers.target_model,
-        config.decoding,
+    source = _source(config, data, fn_args.transform_graph_path)
+    served = export.ServedModel(model, source, data.tokenizers.target_model, config.decoding)
+    card = Card(
+        name=config.name,
+        export_id=uuid.uuid4().hex,
+        token_unit=config.token_unit,
+        model=config.model,
+        audio=dataclasses.asdict(config.audio) if config.audio else {},
     )
-    card = Card(name=config.name, export_id=uuid.uuid4().hex, token_unit=config.token_unit, model=config.model)
-    export.save(served, pathlib.Path(fn_args.serving_model_dir), card, _warmup(data))
+    export.save(served, pathlib.Path(fn_args.serving_model_dir), card, _warmup(data, config.audio))
     model_run = pathlib.Path(fn_args.model_run_dir)
     model_run.mkdir(parents=True, exist_ok=True)
     (model_run / training.OUTCOME_FILE).write_text(json.dumps({**outcome._asdict(), training.ALIGNED: aligned}))
@@ -120,9 +124,9 @@ def run_fn(fn_args: typing.Any) -> None:
 def train(config: Config, data: Data, run: tracking.Run) -> Trained:
     """Train a model, with a bar in the terminal and its learning curves in MLflow."""
     keras.utils.set_random_seed(config.training.seed)
-    model, exported = _models(config, data.tokenizers)
+    model, exported = _models(config, data)
     checkpoints = _checkpoint_dir(config, [*data.training_files, *data.validation_files])
-    watched = list(batches.sample(data.validation_files, batches.Config(), attention_watch.ROWS))
+    watched = list(batches.sample(data.validation_files, batches.Config(), attention_watch.ROWS, config.audio))
     watch_file = checkpoints / attention_watch.WATCH_FILE
     with progress.TrainingBar(rich.console.Console(stderr=True)) as bar, curves.Curves(run) as curve:
         outcome = training.train(
@@ -133,13 +137,14 @@ def train(config: Config, data: Data, run: tracking.Run) -> Trained:
                 config.training.batches,
                 config.training.seed,
                 cut_anew=_cut_anew(config, data.tokenizers),
+                audio=config.audio,
             ),
-            functools.partial(batches.evaluation, data.validation_files, config.training.batches),
+            functools.partial(batches.evaluation, data.validation_files, config.training.batches, config.audio),
             config.training,
             checkpoints,
             observers=[bar, curve],
             score=_score(config, exported, data.validation_files, data.tokenizers),
-            watchers=[attention_watch.AttentionWatch(watched, data.tokenizers, watch_file, curve.epoch)],
+            watchers=[attention_watch.AttentionWatch(watched, data.tokenizers, watch_file, curve.epoch, config.audio)],
         )
     if exported is not model:
         exported.set_weights(model.get_weights())
@@ -159,7 +164,14 @@ def _draw_epochs(run: tracking.Run, watched: pathlib.Path) -> None:
         run.file(watched, "alignments/epochs")
 
 
-def _models(config: Config, tokenizers: tokenizer.Tokenizers) -> tuple[Seq2Seq, Seq2Seq]:
+def _source(config: Config, data: Data, transform_graph: str) -> sources.Source:
+    """What the exported model is asked with."""
+    if config.audio:
+        return sources.Recordings(config.audio)
+    return sources.Texts(SourceGraph(transform_graph), data.tokenizers.source_model, config.decoding.max_source_length)
+
+
+def _models(config: Config, data: Data) -> tuple[Seq2Seq, Seq2Seq]:
     """(The model that is trained, the one that is exported): the same one, unless training is in mixed precision.
 
     Weights are float32 in either. Served scores should not be rounded to the three digits of bfloat16, and CPUs without
@@ -167,7 +179,14 @@ def _models(config: Config, tokenizers: tokenizer.Tokenizers) -> tuple[Seq2Seq, 
     """
     family = zoo.load(config.model["name"])
     shape = settings.from_json(family.Config, settings.options(config.model))
-    build = functools.partial(family.build, shape, tokenizers.source_size, tokenizers.target_size)
+    source = config.audio or data.tokenizers.source_size
+
+    def build() -> Seq2Seq:
+        model: Seq2Seq = family.build(shape, source, data.tokenizers.target_size)
+        if config.audio and config.audio.normalize == "global":
+            model.frontend.adapt(*_feature_statistics(data.training_files))
+        return model
+
     if config.training.precision == "float32":
         model = build()
         return model, model
@@ -178,6 +197,14 @@ def _models(config: Config, tokenizers: tokenizer.Tokenizers) -> tuple[Seq2Seq, 
     finally:
         keras.config.set_dtype_policy(before)
     return model, build()
+
+
+def _feature_statistics(files: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of the features over the train rows, as Transform found them: float32 [depth] each."""
+    spec = {name: tf.io.VarLenFeature(tf.float32) for name in (FEATURE_MEAN, FEATURE_VARIANCE)}
+    record = next(iter(tf.data.TFRecordDataset(files, compression_type="GZIP")))
+    row = tf.io.parse_single_example(record, spec)
+    return row[FEATURE_MEAN].values.numpy(), row[FEATURE_VARIANCE].values.numpy()
 
 
 def _cut_anew(config: Config, tokenizers: tokenizer.Tokenizers) -> SubwordSampling | None:
@@ -195,7 +222,7 @@ def _score(
     name = config.training.stop_on
     if name == "loss":
         return None
-    rows = list(batches.sample(files, config.training.batches, config.training.score_rows))
+    rows = list(batches.sample(files, config.training.batches, config.training.score_rows, config.audio))
     return DecodedScore(name, config.token_unit, model, rows, tokenizers.target(), config.decoding)
 
 
@@ -213,8 +240,12 @@ def _checkpoint_dir(config: Config, files: Sequence[str]) -> pathlib.Path:
     return folder
 
 
-def _warmup(data: Data) -> list[str]:
+def _warmup(data: Data, audio: Audio | None) -> list[signatures.Asked]:
     """Inputs for warm-up requests: the sources of a few validation rows."""
+    if audio:
+        records = tf.data.TFRecordDataset(data.validation_files, compression_type="GZIP").take(WARMUP_ROWS)
+        spec = {AUDIO: tf.io.FixedLenFeature([], tf.string)}
+        return [tf.io.parse_single_example(record, spec)[AUDIO].numpy() for record in records]
     first = next(batches.evaluation(data.validation_files, batches.Config()))
     ids = tf.RaggedTensor.from_tensor(first[SOURCE_IDS][:WARMUP_ROWS], padding=PAD)
     return [text.decode() for text in data.tokenizers.source().detokenize(ids[:, :-1]).numpy()]

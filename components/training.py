@@ -22,7 +22,7 @@ from components.checkpoints import Checkpoints, Progress
 from components.moving_average import MovingAverage
 from components.training_steps import Updates, Validation
 from models import sampling, schedules
-from models.contract import DECODER_IDS, SOURCE_IDS, Seq2Seq
+from models.contract import DECODER_IDS, Seq2Seq
 
 OUTCOME_FILE = "training.json"
 ALIGNED = "aligned"  # in that file, beside an Outcome: see `components/alignment_layer.py`
@@ -179,7 +179,7 @@ def _groups(of: Iterable[batches.Batch], size: int) -> Iterator[list[batches.Bat
 
 def _build(model: Seq2Seq, optimizer: keras.optimizers.Optimizer, batch: batches.Batch) -> None:
     """Make all weights, so that a checkpoint finds them."""
-    model({name: batch[name][:1] for name in (SOURCE_IDS, DECODER_IDS)})
+    model({name: batch[name][:1] for name in (model.source.name, DECODER_IDS)})
     optimizer.build(model.trainable_variables)
 
 

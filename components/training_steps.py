@@ -13,13 +13,18 @@ import tensorflow as tf
 from components import batches
 from components.moving_average import MovingAverage
 from models import losses, sampling
-from models.contract import DECODER_IDS, PAD, SOURCE_IDS, TARGET_IDS, Seq2Seq
+from models.contract import DECODER_IDS, PAD, TARGET_IDS, Seq2Seq
 
 if TYPE_CHECKING:
     from components.training import Config
 
-_BATCH = {name: tf.TensorSpec([None, None], tf.int32) for name in (SOURCE_IDS, DECODER_IDS, TARGET_IDS)}
 _NUMBER = tf.TensorSpec([], tf.int64)
+
+
+def _batch(model: Seq2Seq) -> dict[str, tf.TensorSpec]:
+    """What a batch for a model looks like."""
+    ids = {name: tf.TensorSpec([None, None], tf.int32) for name in (DECODER_IDS, TARGET_IDS)}
+    return {model.source.name: model.source, **ids}
 
 
 class Updates:
@@ -43,8 +48,8 @@ class Updates:
         def compiled(step: object, signature: list[object]) -> tf.types.experimental.PolymorphicFunction:
             return tf.function(step, input_signature=signature, jit_compile=config.jit_compile, autograph=False)
 
-        self._update = compiled(self._update_by_one, [_BATCH, _NUMBER])
-        self._add = compiled(self._add_to_group, [_BATCH, _NUMBER, _NUMBER])
+        self._update = compiled(self._update_by_one, [_batch(model), _NUMBER])
+        self._add = compiled(self._add_to_group, [_batch(model), _NUMBER, _NUMBER])
         self._apply = compiled(self._update_by_group, [_NUMBER])
 
     def run(self, group: Sequence[batches.Batch], number: int) -> None:
@@ -86,15 +91,14 @@ class Updates:
 
     def _inputs(self, batch: batches.Batch, number: tf.Tensor, place: tf.Tensor) -> dict[str, tf.Tensor]:
         """What the model is given: with scheduled sampling some of the decoder's pieces are its own."""
-        inputs = {name: batch[name] for name in (SOURCE_IDS, DECODER_IDS)}
+        source = batch[self._model.source.name]
+        inputs = {self._model.source.name: source, DECODER_IDS: batch[DECODER_IDS]}
         scheduled = self._config.scheduled_sampling
         if scheduled is not None:
             teach = sampling.probability(scheduled, number)
             # The draws depend on where training is, so that one that was killed and resumed draws the same.
             seed = tf.stack([tf.constant(self._config.seed, tf.int64), number * self._config.accumulate + place])
-            inputs[DECODER_IDS] = sampling.mix(
-                self._model, batch[SOURCE_IDS], batch[DECODER_IDS], teach, seed, scheduled.choose
-            )
+            inputs[DECODER_IDS] = sampling.mix(self._model, source, batch[DECODER_IDS], teach, seed, scheduled.choose)
             self._teach.assign(teach)
         return inputs
 
@@ -133,9 +137,9 @@ class Validation:
     """The loss of rows that are not trained on."""
 
     def __init__(self, model: Seq2Seq) -> None:
-        @tf.function(input_signature=[_BATCH], autograph=False)
+        @tf.function(input_signature=[_batch(model)], autograph=False)
         def step(batch: batches.Batch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            decoded = model({name: batch[name] for name in (SOURCE_IDS, DECODER_IDS)}, training=False)
+            decoded = model({name: batch[name] for name in (model.source.name, DECODER_IDS)}, training=False)
             total, pieces = losses.label_smoothed_cross_entropy(batch[TARGET_IDS], decoded.logits, 0.0)
             right = tf.equal(tf.argmax(decoded.logits, -1, tf.int32), batch[TARGET_IDS]) & (batch[TARGET_IDS] != PAD)
             return total, pieces, tf.math.count_nonzero(right, dtype=tf.float32)

@@ -13,8 +13,9 @@ from tfx.types.artifact import Artifact
 from tfx.types.channel import BaseChannel, Channel
 from tfx.types.standard_component_specs import TransformSpec
 
-from components import preprocessing
+from components import preprocessing, settings
 from components.tokenizer_component import Tokenizer
+from models.audio import Audio
 
 
 class Executor(TransformExecutor):
@@ -28,13 +29,21 @@ class Executor(TransformExecutor):
     ) -> None:
         """See TFX."""
         inputs = dict(input_dict)
-        custom_config = {"tokenizer_uri": artifact_utils.get_single_uri(inputs.pop("tokenizer"))}
-        super().Do(inputs, output_dict, {**exec_properties, "custom_config": json.dumps(custom_config)})
+        properties = dict(exec_properties)
+        custom_config = {
+            "tokenizer_uri": artifact_utils.get_single_uri(inputs.pop("tokenizer")),
+            "audio": properties.pop("audio"),
+        }
+        super().Do(inputs, output_dict, {**properties, "custom_config": json.dumps(custom_config)})
 
 
 class TokenizedTransformSpec(TransformSpec):
-    """Transform's, and the tokenizer."""
+    """Transform's, the tokenizer, and the section `audio`."""
 
+    PARAMETERS: ClassVar[dict[str, Any]] = {
+        **TransformSpec.PARAMETERS,
+        "audio": component_spec.ExecutionParameter(type=str),
+    }
     INPUTS: ClassVar[dict[str, Any]] = {
         **TransformSpec.INPUTS,
         "tokenizer": component_spec.ChannelParameter(type=Tokenizer),
@@ -44,20 +53,23 @@ class TokenizedTransformSpec(TransformSpec):
 class TokenizedTransform(BaseBeamComponent):
     """Examples of text -> examples of ids, and the graph that makes them (see `preprocessing.py`).
 
-    Statistics of ids tell little and cost a third of the time; nothing is analysed, so that there is nothing to cache.
+    Statistics of ids tell little and cost a third of the time.
     """
 
     SPEC_CLASS = TokenizedTransformSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
 
-    def __init__(self, examples: BaseChannel, schema: BaseChannel, tokenizer: BaseChannel) -> None:
-        """Args: the examples of RowExampleGen, their schema, the tokenizer of TokenizerTrainer."""
+    def __init__(
+        self, examples: BaseChannel, schema: BaseChannel, tokenizer: BaseChannel, audio: Audio | None = None
+    ) -> None:
+        """Args: the examples of RowExampleGen, their schema, the tokenizer of TokenizerTrainer, the section `audio`."""
         transformed = Channel(type=standard_artifacts.Examples)
         transformed.matching_channel_name = "examples"
         spec = TokenizedTransformSpec(
             examples=examples,
             schema=schema,
             tokenizer=tokenizer,
+            audio=settings.to_json(audio) if audio else "",
             preprocessing_fn=f"{preprocessing.__name__}.{preprocessing.preprocessing_fn.__name__}",
             disable_statistics=1,
             force_tf_compat_v1=0,

@@ -6,6 +6,9 @@ A source is a module with a frozen dataclass `Config` and two functions. It know
     read(config, Input(("data/a.tsv",)))  -> Row("tea", ("thé",), "data/a.tsv", 1), Rejected("data/a.tsv", 2, ...), ...
 
 A source that makes its rows up has one input without a path: `Input(generator="reverse")`.
+
+A source of recordings says `RECORDED = True`. Its rows name their files (`Row.recordings`), which are read later; if it
+makes its recordings up, it has a third function, `record(config, row) -> bytes`, the content of a file of sound.
 """
 
 from __future__ import annotations
@@ -28,11 +31,15 @@ class SourceError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """What is read by one worker in one piece: a file, files that belong together line by line, or made-up rows."""
+    """What is read by one worker in one piece: a file, files that belong together line by line, or made-up rows.
+
+    The `recordings` that its rows name are not read with it: they count in the fingerprint.
+    """
 
     paths: tuple[str, ...] = ()
     split: str | None = None  # the split of all its rows, where the data comes with splits
     generator: str = ""  # what makes up the rows, with the version of what changes them: "dates of Babel 2.18.0"
+    recordings: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -66,6 +73,11 @@ def load(name: str) -> Source:
     return cast(Source, importlib.import_module(f"{__name__}.{name}"))
 
 
+def is_recorded(source: Source) -> bool:
+    """Whether its rows are recordings, and not texts."""
+    return getattr(source, "RECORDED", False)
+
+
 def fingerprint(inputs: tuple[Input, ...]) -> str:
     """A digest of paths, sizes and times of change: part of a cache key, so that an edited file is read again.
 
@@ -77,4 +89,15 @@ def fingerprint(inputs: tuple[Input, ...]) -> str:
         for path in item.paths:
             status = os.stat(path)
             digest.update(repr((path, status.st_size, status.st_mtime_ns)).encode())
+        for path in item.recordings:
+            digest.update(repr((path, *_status(path))).encode())
     return digest.hexdigest()
+
+
+def _status(path: str) -> tuple[int, ...]:
+    """Size and time of change; () of a recording that is missing, which is a row's fault and not the source's."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return ()
+    return status.st_size, status.st_mtime_ns

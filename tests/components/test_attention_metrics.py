@@ -89,3 +89,19 @@ def test_gold_that_does_not_fit_the_pieces_is_left_out_and_said_so(bad: dict[str
 def test_gold_that_is_no_alignment_is_named() -> None:
     with pytest.raises(ValueError, match=r"alignment: 'x', expected SOURCE-TARGET"):
         attention_metrics.measure(Diagonal(), [row("ab", "AB", "0-0 x")])
+
+
+def test_a_recording_has_no_tokens() -> None:
+    class Listening(Diagonal):
+        """Its positions are seconds."""
+
+        def predict(self, signature: str, inputs: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+            assert set(inputs) == {"audio", "target"} and all(inputs["audio"])
+            found = super().predict(signature, {"text": ["abcdef"] * len(inputs["audio"]), "target": inputs["target"]})
+            return found | {"source_pieces": [[f"{0.04 * n:.2f}" for n in range(7)]] * len(inputs["audio"])}
+
+    rows = [row(f"{number}.wav", "ABCD") | {"audio": b"RIFF"} for number in range(11)]
+    measured = attention_metrics.measure(Listening(), rows)
+    assert measured.left_out == 0
+    assert {"attention_entropy", "attention_diagonality", "attention_coverage"} <= set(measured.metrics)
+    assert not any(name.startswith("alignment") for name in measured.metrics)

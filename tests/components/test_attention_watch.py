@@ -10,7 +10,10 @@ import tensorflow as tf
 
 from components import alignment, attention_watch, tokenizer
 from components.attention_watch import AttentionWatch
+from models.audio import Audio
 from models.contract import Decoded
+from models.listener import Config as ListenerConfig
+from models.zoo import las
 from tests.components import toy
 
 SOURCE = np.array([[4, 5, 6, 7, 3], [5, 4, 3, 0, 0]], np.int32)
@@ -61,3 +64,29 @@ def test_of_a_model_without_attention_there_is_nothing(tmp_path: pathlib.Path) -
     model = Blind()
     AttentionWatch([BATCH], tokenizer.Tokenizers(PIECES, PIECES), path, lambda *_: None)(model, 1, 10)
     assert attention_watch.read(path) == [] and not path.exists()
+
+
+def test_positions_of_a_recording_are_named_by_their_seconds(tmp_path: pathlib.Path) -> None:
+    audio = Audio(kind="features", depth=5, hop_ms=20)
+    shape = las.Config(listener=ListenerConfig(units=6, layers=2, reduce_after=(1, 2)), units=7, embedding=5)
+    frames = np.zeros((2, 47, 6), np.float32)
+    lengths = (47, 21)
+    for row, length in zip(frames, lengths, strict=True):
+        row[:length] = np.random.default_rng(length).normal(size=(length, 6))
+        row[:length, -1] = 1
+    batch = {**BATCH, "frames": frames}
+    del batch["source_ids"]
+    path = tmp_path / "attention.jsonl"
+    model = las.build(shape, audio, 9)
+    logged: list[Mapping[str, float]] = []
+    watch = AttentionWatch(
+        [batch], tokenizer.Tokenizers(b"", PIECES), path, lambda _, metrics: logged.append(metrics), audio
+    )
+    watch(model, 1, 10)
+    (epoch,) = attention_watch.read(path)
+    assert epoch.metrics == logged[0]
+    for row, length, pieces in zip(epoch.rows, lengths, (4, 2), strict=True):
+        positions = -(-length // 4)
+        assert row["source_pieces"] == [f"{0.08 * number:.2f}" for number in range(positions)]
+        assert np.array(row["attention"]).shape == (pieces, positions) and len(row["target_pieces"]) == pieces
+        np.testing.assert_allclose(np.sum(row["attention"], axis=1), 1, atol=0.01)

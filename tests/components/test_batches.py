@@ -11,8 +11,9 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components import batches
-from models.contract import DECODER_IDS, PAD, SOURCE_IDS, START, TARGET_IDS
+from components import batches, recordings
+from models.audio import Audio
+from models.contract import AUDIO, DECODER_IDS, FRAMES, PAD, SOURCE_IDS, START, TARGET_IDS
 
 ids = st.lists(st.integers(4, 40), min_size=1, max_size=23)
 pairs = st.lists(st.tuples(ids, ids), min_size=1, max_size=61)
@@ -123,3 +124,103 @@ def test_a_sample_is_spread_over_all_rows(tmp_path: pathlib.Path) -> None:
     assert len(list(batches.sample([file], batches.Config(tokens=20), 11))) > 1
     every = [row for batch in batches.sample([file], batches.Config(), 500) for row in rows_of(batch)]
     assert sorted(target[0] - 4 for _, target in every) == list(range(101))
+
+
+FEATURES = Audio(kind="features", depth=5)
+
+
+def write_recordings(path: pathlib.Path, rows: list[tuple[np.ndarray, list[int]]]) -> str:
+    """Frames, float32 [frames, 5], and target ids each."""
+    with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
+        for frames, target in rows:
+            features = {
+                AUDIO: tf.train.Feature(bytes_list=tf.train.BytesList(value=[frames.astype("<f4").tobytes()])),
+                TARGET_IDS + batches.RAGGED: tf.train.Feature(int64_list=tf.train.Int64List(value=target)),
+            }
+            writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
+    return str(path)
+
+
+def spoken(count: int, longest: int = 31) -> list[tuple[np.ndarray, list[int]]]:
+    """Recordings that are told apart by their first number."""
+    random = np.random.default_rng(7)
+    rows = [random.normal(size=(random.integers(1, longest + 1), 5)).astype(np.float32) for _ in range(count)]
+    return [(frames, [4 + number % 13] * (1 + number % 3) + [3]) for number, frames in enumerate(rows)]
+
+
+def test_recordings_are_padded_and_say_where(tmp_path: pathlib.Path) -> None:
+    rows = spoken(67)
+    file = write_recordings(tmp_path / "rows.gz", rows)
+    config = batches.Config(tokens=97, boundaries=(3, 7, 13))
+    by_first = {float(frames[0, 0]): (frames, target) for frames, target in rows}
+    seen = []
+    for batch in batches.evaluation([file], config, FEATURES):
+        assert set(batch) == {FRAMES, TARGET_IDS, DECODER_IDS}
+        frames = batch[FRAMES]
+        assert frames.dtype == np.float32 and frames.shape[2] == 6
+        longest = max(frames.shape[1], batch[TARGET_IDS].shape[1])
+        assert len(frames) == 1 or len(frames) * longest <= 97
+        for row, target in zip(frames, batch[TARGET_IDS], strict=True):
+            expected, expected_target = by_first[float(row[0, 0])]
+            length = len(expected)
+            np.testing.assert_array_equal(row[:length, :5], expected)
+            assert not row[length:].any()
+            assert row[:, 5].tolist() == [1] * length + [0] * (len(row) - length)
+            assert target[target != PAD].tolist() == expected_target
+            seen.append(float(row[0, 0]))
+    assert sorted(seen) == sorted(by_first)
+
+
+def test_a_waveform_is_cut_into_hops(tmp_path: pathlib.Path) -> None:
+    audio = Audio(sample_rate_hz=1000, hop_ms=7, frame_ms=11, bands=3)
+    samples = np.linspace(-0.5, 0.5, 17)
+    wav = recordings.wav(samples, 1000)
+    example = {
+        AUDIO: tf.train.Feature(bytes_list=tf.train.BytesList(value=[wav])),
+        TARGET_IDS + batches.RAGGED: tf.train.Feature(int64_list=tf.train.Int64List(value=[5, 3])),
+    }
+    with tf.io.TFRecordWriter(str(tmp_path / "rows.gz"), "GZIP") as writer:
+        writer.write(tf.train.Example(features=tf.train.Features(feature=example)).SerializeToString())
+    config = batches.Config(boundaries=(2, 5))
+    (batch,) = batches.evaluation([str(tmp_path / "rows.gz")], config, audio)
+    frames = batch[FRAMES]
+    assert frames.shape == (1, 5, 8)
+    np.testing.assert_allclose(frames[0, :3, :7].ravel(), [*samples, 0, 0, 0, 0], atol=2**-15)
+    assert frames[0, :, 7].tolist() == [1, 1, 1, 0, 0]
+
+
+def test_a_pool_of_recordings_is_full_by_its_bytes(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "RECORDINGS_AT_ONCE", 3)
+    rows = [(np.full((11, 5), number, np.float32), [5, 3]) for number in range(23)]
+    file = write_recordings(tmp_path / "rows.gz", rows)
+
+    def sizes() -> list[int]:
+        return [len(pool[TARGET_IDS].lengths) for pool in batches.pools([file], 1000, FEATURES)]
+
+    assert sizes() == [23]
+    of_a_row = 11 * 5 * 4
+    monkeypatch.setattr(batches, "POOL_BYTES", 5 * of_a_row)
+    assert sizes() == [6, 6, 6, 5]  # what was parsed at once is not parted
+    assert [len(pool[TARGET_IDS].lengths) for pool in batches.pools([file], 3, FEATURES)] == [3] * 7 + [2]
+    found = [batch[FRAMES][:, 0, 0] for batch in batches.evaluation([file], batches.Config(), FEATURES)]
+    assert sorted(np.concatenate(found).tolist()) == list(range(23))
+
+
+def test_recordings_are_shuffled_and_reproducible(tmp_path: pathlib.Path) -> None:
+    file = write_recordings(tmp_path / "rows.gz", spoken(131))
+    config = batches.Config(tokens=97, boundaries=(7, 13))
+
+    def epoch(seed: int, number: int) -> list[float]:
+        found = batches.training([file], config, seed, number, audio=FEATURES)
+        return [float(first) for batch in found for first in batch[FRAMES][:, 0, 0]]
+
+    assert epoch(1, 0) == epoch(1, 0)
+    assert epoch(1, 0) != epoch(1, 1) and epoch(1, 0) != epoch(2, 0)
+    assert sorted(epoch(1, 4)) == sorted(float(frames[0, 0]) for frames, _ in spoken(131))
+
+
+def test_a_sample_of_recordings_is_spread_over_all(tmp_path: pathlib.Path) -> None:
+    rows = [(np.full((1 + number % 3, 5), number, np.float32), [5, 3]) for number in range(101)]
+    file = write_recordings(tmp_path / "rows.gz", rows)
+    sampled = batches.sample([file], batches.Config(), 11, FEATURES)
+    assert sorted(float(first) for batch in sampled for first in batch[FRAMES][:, 0, 0]) == list(range(0, 101, 10))

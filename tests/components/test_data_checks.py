@@ -50,7 +50,7 @@ def changed(**columns):
 def test_good_data_passes_and_has_a_schema_without_categories(tmp_path):
     other = changed(source=["wine", "water", "x"], source_length=["1-4", "5-8", "17-32"])
     schema, anomalies = check(tmp_path, train=GOOD, validation=other, test=GOOD)
-    assert {feature.name for feature in schema.feature} == {*GOOD, contract.ALIGNMENT}
+    assert {feature.name for feature in schema.feature} == {*GOOD, contract.ALIGNMENT, contract.AUDIO}
     assert all(feature.type == schema_pb2.BYTES for feature in schema.feature)
     assert not schema.string_domain
     assert all(feature.WhichOneof("domain_info") is None for feature in schema.feature)
@@ -103,8 +103,10 @@ def test_relax_leaves_what_is_not_ours():
     references.shape.dim.add(size=1)
     relaxed = relax(schema)
     assert [domain.name for domain in relaxed.string_domain] == ["language"]
-    language, source, references, alignment = relaxed.feature
-    assert (alignment.name, alignment.value_count.max) == (contract.ALIGNMENT, 1)
+    language, source, references, alignment, audio = relaxed.feature
+    for name, feature in ((contract.ALIGNMENT, alignment), (contract.AUDIO, audio)):
+        assert (feature.name, feature.type) == (name, schema_pb2.BYTES)
+        assert (feature.value_count.min, feature.value_count.max) == (0, 1)
     assert language.domain == "language"
     assert not source.HasField("domain")
     assert not references.HasField("shape")

@@ -38,7 +38,11 @@ def echo(vocabulary: int = 8) -> Any:
         return Step(tf.one_hot(tf.gather(known, state, batch_dims=1), vocabulary, 50.0, 0.0), tf.zeros([]), state + 1)
 
     return types.SimpleNamespace(
-        encode=lambda source_ids: source_ids, start=lambda memory, length: tf.zeros_like(memory[:, 0]), step=step
+        source=tf.TensorSpec([None, None], tf.int32, SOURCE_IDS),
+        source_mask=lambda source_ids: source_ids != PAD,
+        encode=lambda source_ids: source_ids,
+        start=lambda memory, length: tf.zeros_like(memory[:, 0]),
+        step=step,
     )
 
 

@@ -7,10 +7,12 @@ import pytest
 import tensorflow as tf
 from tfx.types import standard_artifacts
 
-from components import rows, settings, sources
-from components.example_gen import Config, DataError, find_inputs, read_rows, require_sound
+from components import recordings, rows, settings, sources
+from components.example_gen import Config, DataError, Splitter, find_inputs, read_rows, require_audio, require_sound
 from components.example_gen_component import Executor, RejectedRows, RowExampleGen
 from components.rows import Rejected
+from models.audio import Audio
+from tests.components import speech
 
 BEAM = ["--runner=FnApiRunner", "--sdk_container_image=unused"]
 SPLITS = ("train", "validation", "test")
@@ -25,7 +27,7 @@ def pairs(count, start=0):
     return [f"word{index}\tmot{index}" for index in range(start, start + count)]
 
 
-def run(folder, **config):
+def run(folder, audio=None, **config):
     """The executor alone: {split: rows}, and the artifact of the rejected rows."""
     executor = Executor(Executor.Context(beam_pipeline_args=BEAM, tmp_dir=str(folder / "tmp"), unique_id="1"))
     examples, rejected = standard_artifacts.Examples(), RejectedRows()
@@ -34,6 +36,7 @@ def run(folder, **config):
         "config": settings.to_json(settings.from_json(Config, config)),
         "fingerprint": "",
         "dead_letters_dir": str(folder / "letters"),
+        **({} if audio is None else {"audio": settings.to_json(audio)}),
     }
     executor.Do({}, {"examples": [examples], "rejected": [rejected]}, properties)
     return {split: written(f"{examples.uri}/Split-{split}/*") for split in SPLITS}, rejected
@@ -42,7 +45,7 @@ def run(folder, **config):
 def written(pattern):
     files = tf.io.gfile.glob(pattern)
     return [
-        rows.from_example(record)
+        rows.from_example(record, with_audio=True)
         for record in tf.data.TFRecordDataset(files, compression_type="GZIP").as_numpy_iterator()
     ]
 
@@ -240,7 +243,7 @@ def test_equal_configurations_are_equal_as_properties():
 
 def test_a_source_without_a_name():
     with pytest.raises(
-        sources.SourceError, match=r"source\.name: None, expected one of babi, cmudict, dates, parallel_text"
+        sources.SourceError, match=r"source\.name: None, expected one of babi, cmudict, dates, joined_recordings"
     ):
         find_inputs(Config({"path": "a.tsv"}))
 
@@ -256,3 +259,98 @@ def test_a_part_of_the_train_rows_leaves_the_other_splits_as_they_are(tmp_path):
     assert len(fewer["train"]) == 101 and set(fewer["train"]) < set(everyone["train"])
     for split in ("validation", "test"):
         assert sorted(fewer[split], key=str) == sorted(everyone[split], key=str)
+
+
+SPEAKERS = 41
+
+
+def manifest(folder, *more):
+    """One recording of each speaker and two of speaker 0, some at half the rate, and `more` lines."""
+    lines = ["audio\ttranscript\tspeaker", *(f"{n}.wav\tyes {n}\t{n % SPEAKERS}" for n in range(SPEAKERS + 1)), *more]
+    for number in range(SPEAKERS + 1):
+        rate_hz = 8_000 if number < 5 else 16_000
+        speech.write(folder / f"{number}.wav", speech.tone(0.11 + number / 100, rate_hz), rate_hz)
+    return {"name": "speech_manifest", "path": write(folder, "a.tsv", lines)}
+
+
+def test_recordings_are_written_in_their_canonical_form(tmp_path):
+    source = manifest(tmp_path)
+    splits, rejected = run(tmp_path, Audio(), source=source)
+    found = everything(splits)
+    assert sorted(row.source for row in found) == sorted(f"{n}.wav" for n in range(SPEAKERS + 1))
+    for row in found:
+        number = int(row.source.removesuffix(".wav"))
+        assert recordings.seconds(row.audio, Audio()) == pytest.approx(0.11 + number / 100, abs=1e-3)
+        assert row.group == str(number % SPEAKERS)
+    assert rejected.get_int_custom_property("rows_resampled") == 5
+    assert sum(rejected.get_int_custom_property(f"rows_{split}") for split in SPLITS) == SPEAKERS + 1
+
+
+def test_no_speaker_is_in_two_splits(tmp_path):
+    splits, _ = run(tmp_path, Audio(), source=manifest(tmp_path))
+    by_split = [{row.group for row in part} for part in splits.values()]
+    assert sum(map(len, by_split)) == len(set.union(*by_split)) == SPEAKERS
+    fractions = {"train": 0.8, "validation": 0.1, "test": 0.1}
+    for split, part in splits.items():
+        assert {rows.split_of(row.group, fractions) for row in part} == {split}
+
+
+def test_splits_of_a_column_are_as_given(tmp_path):
+    lines = ["audio\ttranscript\tsplit", *(f"{n}.wav\tyes\t{SPLITS[n % 3]}" for n in range(60))]
+    config = Config({"name": "speech_manifest", "path": write(tmp_path, "a.tsv", lines)})
+    splitter = Splitter(config)
+    for number, row in enumerate(read_everything(config.source)):
+        assert splitter(row) == SPLITS[number % 3]
+
+
+def test_recordings_that_cannot_be_used_are_dead_letters_beside_lines_that_cannot(tmp_path):
+    source = manifest(tmp_path, "missing.wav\tyes\tann", "silent.wav\tyes\tann", "0.wav\t\t0")
+    speech.write(tmp_path / "silent.wav", [0.0] * 1000)
+    _, rejected = run(tmp_path, Audio(), source=source, max_rejected_fraction=0.2)
+    assert [(letter["line"], letter["reason"].rpartition("/")[2]) for letter in dead_letters(tmp_path)] == [
+        (44, "missing.wav: cannot be read: No such file or directory"),
+        (45, "silent.wav: silent: no sample is further than 0.0001 from the mean, a full scale is 1"),
+        (46, "empty transcript"),
+    ]
+    assert rejected.get_int_custom_property("rows_rejected") == 3
+    assert sum(rejected.get_int_custom_property(f"rows_{split}") for split in SPLITS) == SPEAKERS + 1
+
+
+def test_recordings_of_a_subset_are_held_against_that_subset(tmp_path):
+    """Of 31 rows half are missing, which 31 of 1,000 lines would hide."""
+    lines = [f"missing{n}.wav\tyes\tann" for n in range(SPEAKERS)]
+    source = manifest(tmp_path, *lines)
+    with pytest.raises(DataError, match=r"of 31 recordings rejected \(\d\d\.\d%\), max_rejected_fraction is 0.2\n"):
+        run(tmp_path, Audio(), source=source, max_rejected_fraction=0.2, max_rows=31)
+    counts = {"train": 15, "validation": 1, "test": 1, "good": 1000, "rejected": 15, "unheard": 14}
+    with pytest.raises(DataError, match=r"^14 of 31 recordings rejected \(45\.2%\)"):
+        require_sound(counts, [], limit=0.02)
+
+
+def test_made_up_speech_is_said_in_beam(tmp_path):
+    source = {"name": "spoken_digits", "rows": 101, "max_digits": 2}
+    splits, rejected = run(tmp_path, Audio(), source=source)
+    assert len(everything(splits)) == rejected.get_int_custom_property("rows_resampled") == 101
+    assert all(0.2 < recordings.seconds(row.audio, Audio()) < 3 for row in everything(splits))
+
+
+def test_recordings_and_the_section_audio_need_each_other():
+    speech_source = Config({"name": "spoken_digits"})
+    require_audio(speech_source, Audio())
+    require_audio(Config({"name": "cmudict"}), None)
+    with pytest.raises(sources.SourceError) as error:
+        require_audio(speech_source, None)
+    assert str(error.value) == "the source 'spoken_digits' reads recordings: write `audio: {}` for what they are"
+    with pytest.raises(sources.SourceError) as error:
+        require_audio(Config({"name": "cmudict"}), Audio())
+    assert str(error.value) == (
+        "the source 'cmudict' reads texts: remove `audio`, or choose a source of recordings: "
+        "joined_recordings, speech_manifest, spoken_digits"
+    )
+
+
+def test_a_section_audio_is_part_of_the_cache_key_and_texts_have_none():
+    config = {"source": {"name": "spoken_digits"}}
+    hear = [RowExampleGen(config, "7", "letters", audio).exec_properties for audio in (None, Audio(), Audio(bands=40))]
+    assert "audio" not in hear[0] or hear[0]["audio"] is None
+    assert hear[1]["audio"] != hear[2]["audio"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jiwer
 import numpy as np
 import pytest
 import sacrebleu
@@ -44,6 +45,20 @@ def test_token_unit() -> None:
     assert one("token_error_rate", ["kat"], "kut", "character") == pytest.approx(1 / 3)
     assert one("character_error_rate", ["kat"], "kut") == pytest.approx(1 / 3)
     assert one("word_error_rate", ["kat"], "kut") == 1
+
+
+spoken = st.lists(st.text("abcé'", min_size=1, max_size=7), min_size=1, max_size=5).map(" ".join)
+
+
+@given(st.lists(st.tuples(spoken, st.one_of(spoken, st.just(""))), min_size=1, max_size=11))
+def test_error_rates_of_speech_are_jiwers(pairs: list[tuple[str, str]]) -> None:
+    """Edits over all rows by what all references have; a space is a character."""
+    references, said = [list(side) for side in zip(*pairs, strict=True)]
+    found = metrics.evaluate(
+        ["word_error_rate", "character_error_rate"], (([reference], text) for reference, text in pairs), "word"
+    )
+    assert found["word_error_rate"] == pytest.approx(jiwer.wer(references, said))
+    assert found["character_error_rate"] == pytest.approx(jiwer.cer(references, said))
 
 
 @given(st.lists(st.integers(0, 3), max_size=7), st.lists(st.integers(0, 3), max_size=7))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 import tensorflow as tf
@@ -18,6 +18,7 @@ from components.row_verdict import Check, RowCheckError, Verdict
 from components.rows import Row
 from components.tokenizer import Pieces
 from components.tokenizer_component import Tokenizer
+from models.audio import Audio
 from models.contract import SPLITS
 
 GOOD = [("tea", "TEA"), ("ate", "ATE"), ("eat", "EAT"), ("tat", "TAT"), ("tee", "TEE")]
@@ -103,17 +104,25 @@ def test_drift_is_how_far_the_data_moved() -> None:
 
 
 def run(
-    folder: pathlib.Path, examples: dict[str, Sequence[tuple[str, ...]]], config: Config, previous: str = ""
+    folder: pathlib.Path,
+    examples: dict[str, Sequence[tuple[str, ...]]],
+    config: Config,
+    previous: str = "",
+    recorded: Mapping[str, int] | None = None,
 ) -> Verdict:
-    """The executor of SequenceValidator on these rows, whose train rows made the tokenizer."""
+    """The executor of SequenceValidator on these rows, whose train rows made the tokenizer.
+
+    Of `recorded` sources the frames are given.
+    """
     for split, texts in examples.items():
         path = folder / "examples" / f"Split-{split}" / "data.gz"
         path.parent.mkdir(parents=True)
         with tf.io.TFRecordWriter(str(path), tf.io.TFRecordOptions("GZIP")) as writer:
             for line, (source, *references) in enumerate(texts, start=1):
-                row = Row(source, tuple(references), f"{split}.tsv", line)
+                audio = bytes(4 * AUDIO.depth * recorded[source]) if recorded else b""
+                row = Row(source, tuple(references), f"{split}.tsv", line, audio=audio)
                 writer.write(rows.to_example(row).SerializeToString())
-    for side in ("source", "target"):
+    for side in ("target",) if recorded else ("source", "target"):
         (folder / f"{side}.model").write_bytes(tokenizer.train({"teataat": 9, "TEATAAT": 9}, Pieces("char", 97)))
     context = Executor.Context(beam_pipeline_args=["--runner=FnApiRunner"], tmp_dir=str(folder / "tmp"), unique_id="1")
     inputs, pieces, output, before = standard_artifacts.Examples(), Tokenizer(), RowChecks(), RowChecks()
@@ -121,10 +130,31 @@ def run(
     before.uri = previous
     inputs.split_names = json.dumps(list(examples))
     given = {"examples": [inputs], "tokenizer": [pieces], "previous": [before] if previous else []}
-    properties = {"config": settings.to_json(config), "listing_dir": str(folder / "listing")}
+    audio = settings.to_json(AUDIO) if recorded else ""
+    properties = {"config": settings.to_json(config), "listing_dir": str(folder / "listing"), "audio": audio}
     Executor(context).Do(given, {"checks": [output]}, properties)
     assert output.get_int_custom_property("warnings") == len(Verdict.read(folder / "out").of_state("warning"))
     return Verdict.read(folder / "out")
+
+
+AUDIO = Audio(kind="features", depth=5)
+
+
+def test_the_pieces_of_a_recording_are_its_frames(tmp_path: pathlib.Path) -> None:
+    good = [(f"{number}.npy", "TEA") for number in range(11)]
+    recorded = {source: 30 for source, _ in good} | {"long.npy": 300, "odd.npy": 31, "чай.npy": 29}
+    examples = {
+        "train": [*good, ("long.npy", "TEA"), ("odd.npy", "TÆA")],
+        "validation": [("чай.npy", "TEA")],  # a name is no text
+        "test": [("0.npy", "TEA"), ("1.npy", "EAT")],
+    }
+    verdict = run(tmp_path, examples, Config(length_ratio=7.0), recorded=recorded)
+    counted = {(check.kind, check.split): check.rows for check in verdict.checks if check.rows}
+    assert counted == {("length_ratio", "train"): 1, ("unknown", "train"): 1, ("leakage", "test"): 2}
+    statistics = verdict.statistics["train"]
+    assert not statistics["source_pieces"] and statistics["unknown"] == {"source": 0, "target": 1}
+    found = [each for each in row_verdict.read_findings(tmp_path / "out") if each.kind == "length_ratio"]
+    assert [(each.line, each.value) for each in found] == [(12, 0.01)]
 
 
 BAD = {

@@ -1,6 +1,7 @@
 """Rows: the checks that all of them pass, their splits, their subset, their form on disk."""
 
 import collections
+import dataclasses
 import json
 
 import pytest
@@ -80,6 +81,27 @@ def test_a_group_and_a_known_alignment_travel_with_the_row():
     assert list(example.features.feature[contract.ALIGNMENT].bytes_list.value) == [b"2-0 1-1 0-2"]
     expected = Row("tea", ("aet",), "a.tsv", 7, group="en", alignment="2-0 1-1 0-2")
     assert rows.from_example(example.SerializeToString()) == expected
+
+
+def test_a_recording_is_known_by_its_duration_and_its_speaker():
+    recorded = Row("a.wav", ("yes",), "a.tsv", 7, speaker="ann", audio=b"RIFF\xff", seconds=1.7)
+    example = rows.to_example(recorded)
+    features = {name: list(feature.bytes_list.value) for name, feature in example.features.feature.items()}
+    assert features[contract.AUDIO] == [b"RIFF\xff"]
+    assert features[contract.SOURCE_LENGTH] == [b"1-2 s"]
+    assert features[contract.GROUP] == [b"ann"]
+    grouped = rows.to_example(dataclasses.replace(recorded, group="fr"))
+    assert list(grouped.features.feature[contract.GROUP].bytes_list.value) == [b"fr"]
+    read = Row("a.wav", ("yes",), "a.tsv", 7, group="ann")
+    assert rows.from_example(example.SerializeToString()) == read
+    assert rows.from_example(example.SerializeToString(), with_audio=True) == dataclasses.replace(
+        read, audio=b"RIFF\xff"
+    )
+
+
+def test_buckets_of_durations():
+    found = [rows.duration_bucket(seconds) for seconds in (0.0, 0.7, 1.0, 1.01, 2.0, 3.0, 5.0, 8.5, 30.0)]
+    assert found == ["0-1 s"] * 3 + ["1-2 s"] * 2 + ["2-4 s", "4-8 s", "8-16 s", "16-32 s"]
 
 
 @settings(deadline=None)

@@ -49,7 +49,8 @@ def test_an_unknown_source_is_answered_with_the_known_ones_and_the_nearest():
     with pytest.raises(SourceError) as error:
         sources.load("paralel_text")
     assert str(error.value) == (
-        "no source is named 'paralel_text', there are: babi, cmudict, dates, parallel_text, reverse; "
+        "no source is named 'paralel_text', there are: babi, cmudict, dates, joined_recordings, "
+        "labelled_texts, parallel_text, reverse, speech_manifest, spoken_digits; "
         "did you mean 'parallel_text'?"
     )
 

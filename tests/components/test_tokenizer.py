@@ -227,7 +227,7 @@ def test_both_sides_of_one_saved_model_keep_their_own_pieces(tmp_path):
         assert ids[side].numpy().tolist() == expected
 
 
-def train_on(folder, examples, config):
+def train_on(folder, examples, config, recordings=0):
     """The executor of TokenizerTrainer on these rows."""
     split = folder / "examples" / "Split-train"
     split.mkdir(parents=True)
@@ -239,8 +239,18 @@ def train_on(folder, examples, config):
     inputs, output = standard_artifacts.Examples(), Tokenizer()
     inputs.uri, output.uri = str(folder / "examples"), str(folder / "tokenizer")
     inputs.split_names = '["train"]'
-    Executor(context).Do({"examples": [inputs]}, {"tokenizer": [output]}, {"config": to_json(config)})
-    return tokenizer.load(output.uri)
+    properties = {"config": to_json(config), "recordings": recordings}
+    Executor(context).Do({"examples": [inputs]}, {"tokenizer": [output]}, properties)
+    models = tokenizer.load(output.uri)
+    for side, size in (("source", 0 if recordings else models.source_size), ("target", models.target_size)):
+        assert output.get_int_custom_property(f"{side}_size") == size
+    return models
+
+
+def test_recordings_have_no_pieces(tmp_path):
+    models = train_on(tmp_path, [("ann/a.wav", "tea time")], Config(target=Pieces("word", 97)), recordings=1)
+    assert models.source_model == b"" and not (tmp_path / "tokenizer" / "source.model").exists()
+    assert models.target_model == tokenizer.train({"tea": 1, "time": 1}, Pieces("word", 97))
 
 
 def test_every_right_answer_is_counted(tmp_path):

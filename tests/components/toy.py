@@ -15,20 +15,21 @@ class Toy(Seq2Seq):
 
     def __init__(self, dropout: float = 0.0, auxiliary: float = 0.0) -> None:
         super().__init__(name="toy")
-        self.source = keras.layers.Embedding(VOCABULARY, 7, name="source")
+        self.embedding = keras.layers.Embedding(VOCABULARY, 7, name="source")
         self.last = keras.layers.Embedding(VOCABULARY, 7, name="last")
         self.hidden = keras.layers.Dense(11, activation="tanh", name="hidden")
         self.dropout = keras.layers.Dropout(dropout)
         self.logits = keras.layers.Dense(VOCABULARY, dtype="float32", name="logits")
         self.auxiliary = auxiliary
-        for layer, shape in ((self.source, ()), (self.last, ()), (self.hidden, (None, 14)), (self.logits, (None, 11))):
+        shapes = ((self.embedding, ()), (self.last, ()), (self.hidden, (None, 14)), (self.logits, (None, 11)))
+        for layer, shape in shapes:
             layer.build(shape)
         self.built = True
 
     def encode(self, source_ids: tf.Tensor, training: bool = False) -> Nest:
         share = tf.cast(source_ids != PAD, tf.float32)
         share /= tf.reduce_sum(share, axis=1, keepdims=True)
-        return tf.reduce_sum(share[..., None] * tf.cast(self.source(source_ids), tf.float32), axis=1), share
+        return tf.reduce_sum(share[..., None] * tf.cast(self.embedding(source_ids), tf.float32), axis=1), share
 
     def start(self, memory: Nest, length: Length) -> Nest:
         return memory[0]
