@@ -23,12 +23,14 @@ class Card:
         export_id: tells this export from every other.
         token_unit: what `token_error_rate` counts for it, "word" or "character".
         model: the `model` section that it was built from, {"name": a family of the zoo, and its options}.
+        audio: the `audio` section, where it listens; {} where it reads.
     """
 
     name: str
     export_id: str
     token_unit: str
     model: dict[str, typing.Any] = dataclasses.field(default_factory=dict)
+    audio: dict[str, typing.Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def read(cls, saved_model: pathlib.Path) -> Card:

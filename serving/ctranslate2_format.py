@@ -66,6 +66,7 @@ def convert(saved_model: str | os.PathLike[str], output: str | os.PathLike[str])
         _norm(spec.encoder.layer_norm, model.encoder_norm)
         _norm(spec.decoder.layer_norm, model.decoder_norm)
     _projection(spec.decoder.projection, model.output_logits)
+    assert source is not None, "a Transformer reads text"
     spec.register_source_vocabulary(_pieces(source))
     spec.register_target_vocabulary(_pieces(target))
     spec.validate()

@@ -9,6 +9,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  its ops are in the graph
 
+from serving.signatures import SERVING_DEFAULT, Asked
+
 
 class LocalModel:
     """An exported model, loaded.
@@ -24,8 +26,15 @@ class LocalModel:
         """What it can be asked: models of older versions know fewer."""
         return frozenset(self._loaded.signatures)
 
-    def predict(self, signature: str, inputs: Mapping[str, Sequence[str] | Sequence[int]]) -> dict[str, np.ndarray]:
-        """Run a signature; strings go in and come out as str."""
+    @property
+    def input(self) -> str:
+        """What it calls what it is asked with: "text" or "audio"."""
+        _, specs = self._loaded.signatures[SERVING_DEFAULT].structured_input_signature
+        (name,) = specs
+        return str(name)
+
+    def predict(self, signature: str, inputs: Mapping[str, Sequence[Asked] | Sequence[int]]) -> dict[str, np.ndarray]:
+        """Run a signature; texts go in and come out as str."""
         function = self._loaded.signatures[signature]
         _, specs = function.structured_input_signature
         outputs = function(**{name: tf.constant(list(values), specs[name].dtype) for name, values in inputs.items()})

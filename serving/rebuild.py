@@ -15,6 +15,7 @@ import tensorflow as tf
 from pydantic import TypeAdapter
 
 from models import zoo
+from models.audio import Audio
 from models.contract import Seq2Seq
 from serving.card import EXTRA, SOURCE_PIECES, TARGET_PIECES, Card
 
@@ -23,7 +24,7 @@ class Rebuilt(NamedTuple):
     """A model of the zoo with the weights of an export, and the pieces that it was trained on."""
 
     model: Seq2Seq
-    source: sentencepiece.SentencePieceProcessor
+    source: sentencepiece.SentencePieceProcessor | None  # None: it listens
     target: sentencepiece.SentencePieceProcessor
 
 
@@ -37,15 +38,18 @@ def rebuild(saved_model: str | os.PathLike[str]) -> Rebuilt:
     card = Card.of(path)
     if card is None or not card.model:
         raise ValueError(f"{path} does not say how its model was built: expected a SavedModel that fovea exported")
-    source, target = (
-        sentencepiece.SentencePieceProcessor(model_file=str(path / EXTRA / name))
-        for name in (SOURCE_PIECES, TARGET_PIECES)
-    )
+    source = None if card.audio else _pieces(path, SOURCE_PIECES)
+    target = _pieces(path, TARGET_PIECES)
     family = zoo.load(card.model["name"])
     shape = TypeAdapter(family.Config).validate_python({k: v for k, v in card.model.items() if k != "name"})
-    model = family.build(shape, source.get_piece_size(), target.get_piece_size())
+    read = source.get_piece_size() if source else TypeAdapter(Audio).validate_python(card.audio)
+    model = family.build(shape, read, target.get_piece_size())
     model.set_weights(_weights(path, len(model.weights)))
     return Rebuilt(model, source, target)
+
+
+def _pieces(saved_model: pathlib.Path, name: str) -> sentencepiece.SentencePieceProcessor:
+    return sentencepiece.SentencePieceProcessor(model_file=str(saved_model / EXTRA / name))
 
 
 def _weights(path: pathlib.Path, count: int) -> list[np.ndarray]:

@@ -1,6 +1,6 @@
 """How an exported model searches for its answers, and the shapes for which the search is compiled.
 
-Search(model, Decoding(beam_size=5))(source_ids [n, source], answers=1) -> Hypotheses of the best answer of each row
+Search(model, Decoding(beam_size=5))(source [n, ...], answers=1) -> Hypotheses of the best answer of each row
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ class Decoding:
             would cost grows with the length, and for a Transformer with its square.
         beam_size: hypotheses kept a row, and the number of answers of the signature `n_best`.
         length_penalty: alpha of GNMT's length penalty (Wu 2016, eq. 14); 0 is none.
-        max_length_ratio: an answer has at most this many pieces for each piece of the source,
+        max_length_ratio: an answer has at most this many pieces for each piece of the source (of a recording: for
+            each position that attention has of it),
         max_length_offset: and this many more.
         min_length_ratio: an answer has at least this many, where the greatest length allows it.
         coverage_penalty: beta of GNMT's coverage penalty (the same equation), which is for a beam of 2 or more; 0 is
@@ -118,10 +119,10 @@ class Search:
         self._compiled: dict[int, typing.Any] = {}
 
     def __call__(self, source: tf.Tensor, answers: int, compiled: bool = True) -> Hypotheses:
-        """The best answers of each row: int32 [n, source] -> tokens [n, answers, target], scores [n, answers].
+        """The best answers of each row, as `model.source` says -> tokens [n, answers, target], scores [n, answers].
 
         Args:
-            source: pieces and END, PAD behind the shorter rows.
+            source: pieces and END, PAD behind the shorter rows; or frames, which have no buckets.
             answers: how many a row, at most the beam; a search for fewer may stop earlier.
             compiled: where the settings have buckets, and one of them holds the source.
         """
@@ -159,14 +160,14 @@ class Search:
 
         There is room for an answer behind a beginning of any length.
         """
-        lengths = _lengths(source)
-        limits = self._settings.limits(lengths) + _lengths(prefix)
+        lengths = self._lengths(source)
+        limits = self._settings.limits(lengths) + tf.math.count_nonzero(prefix != PAD, axis=1, dtype=tf.int32)
         constraints = self._settings.constraints(lengths)._replace(prefix=prefix)
         return self._beam_search(source, 1, limits, constraints)
 
     def sample(self, source: tf.Tensor, seeds: tf.Tensor) -> Hypotheses:
         """An answer of each row that is drawn: int32 [n, source] and [n]; the same one for the same seed."""
-        settings, lengths = self._settings, _lengths(source)
+        settings, lengths = self._settings, self._lengths(source)
         step, start = self._steps(source)
         return decoding.sample(
             step,
@@ -179,9 +180,9 @@ class Search:
         )
 
     def _search(self, source: tf.Tensor, answers: int) -> Hypotheses:
-        lengths = _lengths(source)
+        lengths = self._lengths(source)
         limits = tf.where(lengths > 0, self._settings.limits(lengths), 0)
-        room = self._settings.limits(tf.shape(source)[1])
+        room = self._settings.limits(tf.shape(self._model.source_mask(source))[1])
         return self._beam_search(source, answers, limits, self._settings.constraints(lengths), room)
 
     def _beam_search(
@@ -202,7 +203,7 @@ class Search:
             room=room,
             length_penalty=self._settings.length_penalty,
             coverage_penalty=self._settings.coverage_penalty,
-            source=source != PAD,
+            source=self._model.source_mask(source),
             constraints=constraints,
             n_best=answers,
         )
@@ -212,10 +213,9 @@ class Search:
         memory = self._model.encode(source)
         return functools.partial(self._model.step, memory=memory), functools.partial(self._model.start, memory)
 
-
-def _lengths(ids: tf.Tensor) -> tf.Tensor:
-    """Pieces of each row: int32 [n, any] -> int32 [n]."""
-    return tf.math.count_nonzero(ids != PAD, axis=1, dtype=tf.int32)
+    def _lengths(self, source: tf.Tensor) -> tf.Tensor:
+        """How many positions attention has of each row: int32 [n]."""
+        return tf.math.count_nonzero(self._model.source_mask(source), axis=1, dtype=tf.int32)
 
 
 def _smallest(sizes: Sizes, size: tf.Tensor) -> tf.Tensor:

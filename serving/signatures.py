@@ -1,4 +1,12 @@
-"""The signatures of an exported model, and the names of their tensors."""
+"""The signatures of an exported model, and the names of their tensors.
+
+A model that listens takes {audio: string [n], WAV files} where others take {text: string [n]}. In place of source
+pieces it names the seconds at which each position of its attention begins.
+"""
+
+from typing import TypeAlias
+
+Asked: TypeAlias = str | bytes  # what a model is asked with: a text, or a recording
 
 SERVING_DEFAULT = "serving_default"  # {text: string [n]} -> {text: string [n], score: float32 [n]}
 WITHOUT_XLA = "without_xla"  # the same without compiled programs, where the model has them (decoding.compiled)
@@ -13,9 +21,15 @@ SCORE_TARGET = "score"
 COMPLETE = "complete"
 # {text: string [n], seed: int64 [n]} -> {text, score}: an answer that is drawn, the same one for the same seed
 SAMPLE = "sample"
+# {waveform: float32 [n, samples], length: int32 [n]} -> {text, score}: samples at the model's own rate
+WAVEFORM = "waveform"
+# {features: float32 [n, frames, depth], length: int32 [n]} -> {text, score}: of a model that is given features
+FEATURES = "features"
 EXAMPLES = "examples"  # {examples: string [n], serialized tf.Example} -> {text, score}: what TFMA calls
 
 TEXT = "text"
+AUDIO = "audio"
+LENGTH = "length"
 TARGET = "target"
 PREFIX = "prefix"
 SEED = "seed"
@@ -24,3 +38,5 @@ SOURCE_PIECES = "source_pieces"
 TARGET_PIECES = "target_pieces"
 PIECE_SCORES = "piece_scores"
 ATTENTION = "attention"
+
+WORD_BOUNDARY = "▁"  # how a piece has a space (SentencePiece)

@@ -1,0 +1,92 @@
+"""Recordings that are longer than a model was trained on, decoded in overlapping parts of `audio.max_seconds`.
+
+    0 s                 28   30                 56   58
+    |------ part 1 ------====|------ part 2 -----====|-- part 3 ...
+    "call me at"      "at seven"    -> "call me at seven": a word belongs to the part in which it begins, and a part
+                                       ends in the middle of what it shares with the next one
+
+When a word begins is where attention looks for its first piece, so this is for models whose attention goes along with
+the recording (`Seq2Seq.follows_source`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from models.audio import Audio
+from models.contract import END, PAD, Seq2Seq
+from models.forced import force
+
+OVERLAP_S = 2.0
+
+Search = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]  # frames -> pieces [n, target], scores [n]
+
+
+class Parts(NamedTuple):
+    """How recordings are cut, in frames."""
+
+    length: int
+    shared: int  # by a part and the next
+
+    @classmethod
+    def of(cls, audio: Audio) -> Parts:
+        """As long as a row of the training may be."""
+        length = max(audio.frames(audio.max_seconds), 4)
+        return cls(length, min(audio.frames(OVERLAP_S), length // 4))
+
+    @property
+    def step(self) -> int:
+        """From the beginning of a part to that of the next."""
+        return self.length - self.shared
+
+
+class Pieces(NamedTuple):
+    """How a target's pieces are read: ids -> whether a word begins with each, and ragged ids -> texts."""
+
+    begins_word: Callable[[tf.Tensor], tf.Tensor]
+    detokenize: Callable[[tf.RaggedTensor], tf.Tensor]
+
+
+def transcribe(
+    source: tf.Tensor, model: Seq2Seq, search: Search, pieces: Pieces, parts: Parts
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Frames [n, frames, depth + 1] of any length -> (texts [n], the sums of the parts' scores, float32 [n])."""
+    lengths = tf.math.count_nonzero(source[..., -1], axis=1, dtype=tf.int32)
+    rows, frames = tf.shape(source)[0], tf.shape(source)[1]
+    count = 1 + tf.maximum(frames - parts.length + parts.step - 1, 0) // parts.step
+
+    def body(number: tf.Tensor, texts: tf.Tensor, scores: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        begin = number * parts.step
+        part = source[:, begin : begin + parts.length]
+        tokens, score = search(part)
+        last = lengths <= begin + parts.length
+        # What ends within the part before is in it whole.
+        here = (number == 0) | (lengths > begin + parts.shared)
+        first_frame = tf.where(number == 0, 0, parts.shared // 2)
+        end_frame = tf.where(last, parts.length, parts.length - parts.shared + parts.shared // 2)
+        times = _word_times(model, part, tokens, pieces)
+        kept = (times >= first_frame) & (times < end_frame[:, None]) & here[:, None]
+        said = tf.ragged.boolean_mask(tokens, kept & (tokens != PAD) & (tokens != END))
+        more = pieces.detokenize(said)
+        more = tf.where(last & (number == 0), more, tf.strings.strip(more))  # of one part as without parts
+        between = tf.where((texts == "") | (more == ""), "", " ")
+        return number + 1, texts + between + more, scores + tf.where(here, score, 0.0)
+
+    _, texts, scores = tf.while_loop(
+        lambda number, *_: number < count, body, (0, tf.fill([rows], ""), tf.zeros([rows])), parallel_iterations=1
+    )
+    return texts, scores
+
+
+def _word_times(model: Seq2Seq, part: tf.Tensor, tokens: tf.Tensor, pieces: Pieces) -> tf.Tensor:
+    """At which frame of a part the word of each piece begins: int32 [n, target]."""
+    attention = force(model, part, tokens).attention
+    times = tf.argmax(attention, axis=-1, output_type=tf.int32) * model.frames_per_position
+    place = tf.range(tf.shape(tokens)[1])
+    begins = pieces.begins_word(tokens) | (place == 0)
+    # For each piece the last place up to its own at which a word begins.
+    up_to = begins[:, None, :] & (place[None, None, :] <= place[None, :, None])
+    return tf.gather(times, tf.reduce_max(tf.where(up_to, place, 0), axis=-1), batch_dims=1)
