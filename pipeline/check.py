@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import itertools
+from collections.abc import Iterator
 
 import rich.console
 from rich.markup import escape
@@ -14,6 +15,7 @@ from models.contract import SPLITS
 from pipeline.config import Config
 
 SAMPLED_ROWS = 1000  # of each input
+HEARD_ROWS = 50
 SHOWN = 10
 
 
@@ -39,7 +41,7 @@ def check(config: Config) -> Report:
     good: list[rows.Row] = []
     rejected: list[rows.Rejected] = []
     for item in inputs:
-        for row in itertools.islice(example_gen.read_rows(config.data, item), SAMPLED_ROWS):
+        for row in _sample(config, item):
             if isinstance(row, rows.Rejected):
                 rejected.append(row)
             else:
@@ -55,6 +57,16 @@ def check(config: Config) -> Report:
         examples=examples,
         problems=_problems(config, good, rejected),
     )
+
+
+def _sample(config: Config, item: sources.Input) -> Iterator[rows.Row | rows.Rejected]:
+    """The first rows of an input; the first few recordings are listened to."""
+    record = example_gen.Recorder(config.data, config.audio) if config.audio else None
+    for number, row in enumerate(itertools.islice(example_gen.read_rows(config.data, item), SAMPLED_ROWS)):
+        if record and number < HEARD_ROWS and not isinstance(row, rows.Rejected):
+            yield record(row)
+        else:
+            yield row
 
 
 def _problems(config: Config, good: list[rows.Row], rejected: list[rows.Rejected]) -> list[str]:

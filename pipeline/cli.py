@@ -150,7 +150,8 @@ def evaluate(
 @app.command()
 def predict(
     texts: typing.Annotated[
-        list[str], typer.Argument(metavar="TEXT_OR_FILE...", help="Texts, or files of one a line.")
+        list[str],
+        typer.Argument(metavar="TEXT_OR_FILE...", help="Texts, files of one a line, or recordings."),
     ],
     model: typing.Annotated[
         str | None,
@@ -179,9 +180,10 @@ def predict(
         path = Home.at(home).find_model(str(model))
         load_tensorflow()
         predictor = predicting.load(path)
-    answers = predicting.answer(predictor, predicting.read_texts(texts), n_best, attention is not None)
+    questions = predicting.read(texts)
+    answers = predicting.answer(predictor, questions, n_best, attention is not None)
     if attention:
-        predicting.draw(answers, attention, err)
+        predicting.draw(answers, questions, attention, err)
     if json_:
         _print_json([answer.document() for answer in answers])
     else:

@@ -22,6 +22,7 @@ import yaml
 
 from components import evaluator, example_gen, row_checks, serving_check, settings, sources, tokenizer, training, tuning
 from models import attention, zoo
+from models.audio import Audio
 from pipeline.findings import Problem, unknown, validate
 from serving import search
 
@@ -40,7 +41,8 @@ class Config:
         name: of the pipeline, of its folders and of the served model.
         data: where rows come from, and how they are checked and split.
         checks: what rows may look like, as sequences.
-        tokenizer: how text becomes pieces.
+        audio: what recordings are to the model, where sources are recordings and not texts.
+        tokenizer: how text becomes pieces; of recordings, how the transcripts do.
         model: {"name": a family of `models/zoo`, and its options}.
         training: how the model is trained.
         decoding: how the exported model searches.
@@ -57,6 +59,7 @@ class Config:
     name: typing.Annotated[str, pydantic.Field(pattern=f"^{NAME_PATTERN}$")]
     data: example_gen.Config
     checks: row_checks.Config = dataclasses.field(default_factory=row_checks.Config)
+    audio: Audio | None = None
     tokenizer: tokenizer.Config = dataclasses.field(default_factory=tokenizer.Config)
     model: dict[str, typing.Any] = dataclasses.field(default_factory=lambda: {"name": "rnn"})
     training: training.Config = dataclasses.field(default_factory=training.Config)
@@ -148,14 +151,36 @@ def _check_together(config: Config) -> Iterator[Problem]:
         yield Problem("model", str(error))
     if shape.shared_pieces and config.tokenizer.shared is None:
         yield Problem("model", "copy and tie_embeddings: all need tokenizer.shared: pieces that both sides share")
+    yield from _check_what_is_read(config, shape)
     yield from _check_subword_sampling(config, copies=getattr(shape, "copy", False))
     yield from _check_tune(config)
+
+
+def _check_what_is_read(config: Config, shape: typing.Any) -> Iterator[Problem]:
+    """Source, model and sections are all for texts, or all for recordings."""
+    try:
+        example_gen.require_audio(config.data, config.audio)
+    except sources.SourceError as error:
+        yield Problem("audio", str(error))
+        return
+    kind = "audio" if config.audio else "text"
+    if kind not in shape.reads:
+        able = [name for name in zoo.families() if kind in zoo.load(name).Config.reads]
+        what = "recordings" if config.audio else "texts"
+        yield Problem("model.name", f"{config.model['name']} takes no {what}: expected one of {', '.join(able)}")
+    if not config.audio:
+        return
+    if config.tokenizer.shared or config.tokenizer.source:
+        yield Problem("tokenizer", "recordings have no pieces: expected `target` alone beside `audio`")
+    if config.decoding.compiled:
+        yield Problem("decoding.compiled", "buckets are of pieces: expected none beside `audio`")
 
 
 def _check_subword_sampling(config: Config, copies: bool) -> Iterator[Problem]:
     """What is sampled is there, and may be cut."""
     place, strengths = "training.subword_sampling", config.training.subword_sampling.strengths()
-    pieces = config.tokenizer.sides().values()
+    sides = config.tokenizer.sides()
+    pieces = [sides["target"]] if config.audio and "target" in sides else list(sides.values())
     kinds = sorted({side.kind for side in pieces})
     for kind in sorted(set(strengths) - set(kinds)):
         yield Problem(place, f"samples pieces of kind {kind}, expected those of the tokenizer: {' and '.join(kinds)}")

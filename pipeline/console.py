@@ -61,7 +61,7 @@ def _rows(outputs: local.Outputs) -> str:
 
 def _vocabularies(outputs: local.Outputs) -> str:
     sizes = [_property(outputs["tokenizer"], f"{side}_size") for side in ("source", "target")]
-    return f"{sizes[0]:,} source pieces, {sizes[1]:,} target pieces"
+    return f"{sizes[0]:,} source pieces, {sizes[1]:,} target pieces" if sizes[0] else f"{sizes[1]:,} target pieces"
 
 
 def _earlier(outputs: local.Outputs) -> str:
@@ -159,5 +159,6 @@ def summarize(out: rich.console.Console, run: Run, seconds: float) -> None:
     out.print(rich.panel.Panel(table, title=f"{result.name} · {seconds:.0f} s", box=rich.box.ROUNDED, expand=False))
     if run.samples:
         sample = run.samples[0]
-        out.print(alignment.text(sample.source_pieces, sample.target_pieces, sample.weights()), markup=False)
+        if alignment.fits(sample.source_pieces):
+            out.print(alignment.text(sample.source_pieces, sample.target_pieces, sample.weights()), markup=False)
         out.print(f"attention of {sample.source!r}: {run.pictures[0]}", soft_wrap=True, markup=False)

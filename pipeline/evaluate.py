@@ -12,15 +12,18 @@ from collections.abc import Sequence
 import rich.console
 import rich.progress
 import rich.table
+from pydantic import TypeAdapter
 
-from components import attention_metrics, metrics, rows
+from components import asked, attention_metrics, metrics, recordings, rows
 from components.evaluator import group_means
 from components.rows import Rejected
-from components.sources import parallel_text
-from models.contract import ALIGNMENT, GROUP, REFERENCES, SOURCE, SOURCE_LENGTH
+from components.sources import parallel_text, speech_manifest
+from models.audio import Audio
+from models.contract import ALIGNMENT, AUDIO, GROUP, REFERENCES, SOURCE, SOURCE_LENGTH
 from serving import signatures
 from serving.card import Card
 from serving.local import LocalModel
+from serving.signatures import Asked
 
 BATCH = 256
 
@@ -77,26 +80,30 @@ def evaluate(
     Raises:
         ValueError: the file holds no row that can be used; the message names the first reasons.
     """
-    unit = Card.read(model).token_unit
-    good, rejected = _read(data, columns)
+    card = Card.read(model)
+    unit = card.token_unit
+    audio = TypeAdapter(Audio).validate_python(card.audio) if card.audio else None
+    good, rejected = _read_recordings(data, audio) if audio else _read(data, columns)
     if not good:
         reasons = "".join(f"\n  {row.file}:{row.line}: {row.reason}" for row in rejected[:10])
         raise ValueError(f"{data}: no row to evaluate{reasons}")
     loaded = LocalModel(model)
-    predictions = _decode(loaded, [row.source for row in good], out)
+    predictions = _decode(loaded, [asked.of_row(row) for row in good], out)
     pairs = list(zip(good, predictions, strict=True))
     documents = [_document(row, text) for row, text in pairs]
     if output:
         output.write_text("".join(f"{json.dumps(document, ensure_ascii=False)}\n" for document in documents))
     slices: dict[str, list[tuple[rows.Row, str]]] = {}
     for pair in pairs:
-        slices.setdefault(f"{SOURCE_LENGTH}:{rows.length_bucket(len(pair[0].source))}", []).append(pair)
-        if pair[0].group:
-            slices.setdefault(f"{GROUP}:{pair[0].group}", []).append(pair)
+        slices.setdefault(f"{SOURCE_LENGTH}:{rows.source_length(pair[0])}", []).append(pair)
+        if group := pair[0].group or pair[0].speaker:
+            slices.setdefault(f"{GROUP}:{group}", []).append(pair)
     sliced = {name: _measure(part, unit) | {"rows": len(part)} for name, part in sorted(slices.items())}
     measured = _measure(pairs, unit) | group_means(sliced)
     if signatures.SCORE_TARGET in loaded.signatures:
-        attention = attention_metrics.measure(loaded, documents)
+        listened = zip(documents[: asked.LISTENED], good, strict=False)
+        heard = [document | {AUDIO: row.audio} for document, row in listened] if audio else documents
+        attention = attention_metrics.measure(loaded, heard)
         measured |= attention.metrics
         for sentence in attention.sentences():
             out.print(sentence)
@@ -107,7 +114,8 @@ def evaluate(
 def _document(row: rows.Row, prediction: str) -> dict[str, typing.Any]:
     """A row as the Evaluator's predictions.jsonl has it."""
     document = {SOURCE: row.source, REFERENCES: row.references, "prediction": prediction}
-    return document | {name: text for name, text in ((GROUP, row.group), (ALIGNMENT, row.alignment)) if text}
+    group = row.group or row.speaker
+    return document | {name: text for name, text in ((GROUP, group), (ALIGNMENT, row.alignment)) if text}
 
 
 def _read(data: pathlib.Path, columns: parallel_text.Columns) -> tuple[list[rows.Row], list[rows.Rejected]]:
@@ -124,14 +132,27 @@ def _read(data: pathlib.Path, columns: parallel_text.Columns) -> tuple[list[rows
     return good, rejected
 
 
-def _decode(model: LocalModel, texts: Sequence[str], out: rich.console.Console) -> list[str]:
+def _read_recordings(data: pathlib.Path, audio: Audio) -> tuple[list[rows.Row], list[rows.Rejected]]:
+    good, rejected = [], []
+    config = speech_manifest.Config(path=glob.escape(str(data)))
+    for item in speech_manifest.inputs(config):
+        for row in speech_manifest.read(config, item):
+            heard = row if isinstance(row, rows.Rejected) else recordings.attach(row, audio)
+            if isinstance(heard, rows.Rejected):
+                rejected.append(heard)
+            else:
+                good.append(heard)
+    return good, rejected
+
+
+def _decode(model: LocalModel, sources: Sequence[Asked], out: rich.console.Console) -> list[str]:
     predictions: dict[int, str] = {}
     with rich.progress.Progress(console=out, transient=True, disable=not out.is_terminal) as bar:
-        for numbers in bar.track(list(rows.batches(texts, BATCH)), description="decoding"):
-            batch = {signatures.TEXT: [texts[number] for number in numbers]}
+        for numbers in bar.track(list(rows.batches(sources, BATCH)), description="decoding"):
+            batch = {model.input: [sources[number] for number in numbers]}
             answers = model.predict(signatures.SERVING_DEFAULT, batch)[signatures.TEXT]
             predictions.update(zip(numbers, answers, strict=True))
-    return [predictions[number] for number in range(len(texts))]
+    return [predictions[number] for number in range(len(sources))]
 
 
 def _measure(pairs: Sequence[tuple[rows.Row, str]], token_unit: str) -> dict[str, float]:

@@ -135,6 +135,7 @@ def _data(config: Config, home: Home) -> dict[str, BaseComponent]:
         config=dataclasses.asdict(config.data),
         fingerprint=sources.fingerprint(example_gen.find_inputs(config.data)),
         dead_letters_dir=str(home.rejected(config.name)),
+        audio=config.audio,
     ).with_id("ExampleGen")
     statistics = StatisticsGen(
         examples=rows.outputs["examples"], stats_options=tfdv.StatsOptions(feature_allowlist=list(TEXTS))
@@ -143,9 +144,14 @@ def _data(config: Config, home: Home) -> dict[str, BaseComponent]:
     validator = AnomalyGate(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]).with_id(
         "ExampleValidator"
     )
-    tokenizer = TokenizerTrainer(examples=rows.outputs["examples"], config=config.tokenizer).with_id("Tokenizer")
+    tokenizer = TokenizerTrainer(
+        examples=rows.outputs["examples"], config=config.tokenizer, recordings=config.audio is not None
+    ).with_id("Tokenizer")
     transform = TokenizedTransform(
-        examples=rows.outputs["examples"], schema=schema.outputs["schema"], tokenizer=tokenizer.outputs["tokenizer"]
+        examples=rows.outputs["examples"],
+        schema=schema.outputs["schema"],
+        tokenizer=tokenizer.outputs["tokenizer"],
+        audio=config.audio,
     ).with_id("Transform")
     before = Resolver(
         strategy_class=LatestOfOtherExamples,
@@ -158,6 +164,7 @@ def _data(config: Config, home: Home) -> dict[str, BaseComponent]:
         previous=before.outputs["previous"],
         config=config.checks,
         listing_dir=str(home.rejected(config.name)),
+        audio=config.audio,
     )
     components = [
         versioned(rows, f"components.sources.{config.data.source['name']}"),
@@ -181,6 +188,7 @@ def trainer_config(config: Config, home: Home) -> trainer.Config:
         decoding=config.decoding,
         token_unit=token_unit(config),
         kinds=config.tokenizer.kinds(),
+        audio=config.audio,
         tracking=home.tracking(config.name, config.tracking_uri),
         checkpoints=str(home.checkpoints(config.name)),
         code=digest.of_code("components.trainer", *model_modules(config)),

@@ -9,26 +9,38 @@ import sys
 import typing
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import rich.console
 
-from components import alignment
+from components import alignment, spectrogram
 from components.rows import batches
 from serving import signatures
+from serving.signatures import Asked
 
 DEFAULT_MODEL = "default"  # what TensorFlow Serving calls a model that was given no name
 BATCH = 256
+RECORDINGS = (".wav", ".flac", ".ogg", ".npy", ".mfc", ".mfcc")  # what is a recording, by its name
 
 
 class Predictor(typing.Protocol):
     """A model here (`serving.local`) or on a server (`serving.client`)."""
 
-    def predict(self, signature: str, inputs: Mapping[str, Sequence[str] | Sequence[int]]) -> Mapping[str, typing.Any]:
+    def predict(
+        self, signature: str, inputs: Mapping[str, Sequence[Asked] | Sequence[int]]
+    ) -> Mapping[str, typing.Any]:
         """Run a signature on a batch: strings come as str, in lists or arrays, numbers in arrays."""
+
+
+class Question(typing.NamedTuple):
+    """A text, or a recording under the name of its file."""
+
+    name: str
+    asked: Asked
 
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """The answer to one text; what was not asked for is None."""
+    """The answer to one text or recording; what was not asked for is None."""
 
     source: str
     text: str
@@ -62,17 +74,48 @@ def connect(address: str, model: str | None) -> Predictor:
     return client.connect(address, model=model or DEFAULT_MODEL, retry=False)
 
 
-def read_texts(arguments: Sequence[str]) -> list[str]:
-    """Each argument is a text, a file of one text a line, or "-" for standard input."""
-    texts: list[str] = []
+def read(arguments: Sequence[str]) -> list[Question]:
+    """Each argument is a recording, a text, a file of one text a line, or "-" for standard input."""
+    questions: list[Question] = []
     for argument in arguments:
         if argument == "-":
-            texts.extend(_lines(sys.stdin.read()))
+            questions.extend(Question(line, line) for line in _lines(sys.stdin.read()))
+        elif os.path.isfile(argument) and pathlib.Path(argument).suffix.lower() in RECORDINGS:
+            questions.append(Question(argument, recorded(pathlib.Path(argument))))
         elif os.path.isfile(argument):
-            texts.extend(_lines(pathlib.Path(argument).read_text(encoding="utf-8-sig")))
+            lines = _lines(pathlib.Path(argument).read_text(encoding="utf-8-sig"))
+            questions.extend(Question(line, line) for line in lines)
         else:
-            texts.append(argument)
-    return texts
+            questions.append(Question(argument, argument))
+    return questions
+
+
+def recorded(path: pathlib.Path) -> bytes:
+    """A recording as a model is asked with it: a WAV file as it is, other sound as one, features as float32.
+
+    Raises:
+        ValueError: a file that cannot be read as what its name says.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".wav":
+        return path.read_bytes()  # whatever is in it: the model says what is wrong
+    from components import recordings, sound_files
+
+    if suffix == ".npy":
+        return _numpy(path)
+    if suffix in sound_files.FEATURES:  # a value a "frame", for only the model knows how many make one
+        return sound_files.read_features(str(path), 1, path.stat().st_size // 4).astype("<f4").tobytes()
+    return recordings.wav(*sound_files.read_sound(str(path), float("inf")))
+
+
+def _numpy(path: pathlib.Path) -> bytes:
+    try:
+        frames = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"{path}: cannot be read: {error}") from error
+    if frames.ndim != 2 or frames.dtype.kind != "f":
+        raise ValueError(f"{path}: holds {frames.dtype} {list(frames.shape)}, expected floats [frames, depth]")
+    return bytes(frames.astype("<f4").tobytes())
 
 
 def _lines(text: str) -> list[str]:
@@ -80,27 +123,35 @@ def _lines(text: str) -> list[str]:
     return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []
 
 
-def answer(predictor: Predictor, texts: Sequence[str], n_best: int | None, with_attention: bool) -> list[Answer]:
-    """Answers in the order of the texts.
+def answer(
+    predictor: Predictor, questions: Sequence[Question], n_best: int | None, with_attention: bool
+) -> list[Answer]:
+    """Answers in the order of the questions.
 
     Raises:
-        ValueError: more answers are wanted than the model's beam has.
+        ValueError: there are texts and recordings, or more answers are wanted than the model's beam has.
     """
+    kinds = {type(question.asked) for question in questions}
+    if len(kinds) > 1:
+        raise ValueError("there are texts and recordings: expected one or the other")
+    name = signatures.AUDIO if kinds == {bytes} else signatures.TEXT
     answers: dict[int, Answer] = {}
-    for numbers in batches(texts, BATCH):
-        batch = [texts[number] for number in numbers]
+    for numbers in batches([question.asked for question in questions], BATCH):
+        batch = [questions[number].asked for number in numbers]
         signature = signatures.ALIGN if with_attention else signatures.SERVING_DEFAULT
-        best = predictor.predict(signature, {signatures.TEXT: batch})
+        best = predictor.predict(signature, {name: batch})
         alignments = alignment.read(best) if with_attention else [None] * len(batch)
-        lists = _n_best(predictor, batch, n_best) if n_best else [None] * len(batch)
+        lists = _n_best(predictor, {name: batch}, n_best) if n_best else [None] * len(batch)
         columns = zip(numbers, best[signatures.TEXT], best[signatures.SCORE], lists, alignments, strict=True)
         for number, text, score, hypotheses, aligned in columns:
-            answers[number] = Answer(texts[number], str(text), float(score), hypotheses, aligned)
-    return [answers[number] for number in range(len(texts))]
+            answers[number] = Answer(questions[number].name, str(text), float(score), hypotheses, aligned)
+    return [answers[number] for number in range(len(questions))]
 
 
-def _n_best(predictor: Predictor, texts: list[str], n_best: int) -> list[list[dict[str, typing.Any]]]:
-    found = predictor.predict(signatures.N_BEST, {signatures.TEXT: texts})
+def _n_best(
+    predictor: Predictor, asked: Mapping[str, Sequence[Asked]], n_best: int
+) -> list[list[dict[str, typing.Any]]]:
+    found = predictor.predict(signatures.N_BEST, asked)
     beam = len(found[signatures.TEXT][0])
     if n_best > beam:
         raise ValueError(f"--n-best {n_best}: the model was exported with a beam of {beam} (decoding.beam_size)")
@@ -110,12 +161,17 @@ def _n_best(predictor: Predictor, texts: list[str], n_best: int) -> list[list[di
     ]
 
 
-def draw(answers: Sequence[Answer], path: pathlib.Path, out: rich.console.Console) -> None:
+def draw(
+    answers: Sequence[Answer], questions: Sequence[Question], path: pathlib.Path, out: rich.console.Console
+) -> None:
     """A PNG an answer: out.png, or out-1.png, out-2.png, ... of several."""
-    for number, item in enumerate(answers, start=1):
+    for number, (item, question) in enumerate(zip(answers, questions, strict=True), start=1):
         assert item.alignment is not None
         file = path if len(answers) == 1 else path.with_stem(f"{path.stem}-{number}")
-        alignment.png(*item.alignment, file, title=item.source)
+        if isinstance(question.asked, bytes):
+            spectrogram.png(question.asked, item.alignment, file, title=item.source)
+        else:
+            alignment.png(*item.alignment, file, title=item.source)
         out.print(f"attention of {item.source!r}: {file}", soft_wrap=True, markup=False)
 
 
@@ -125,5 +181,5 @@ def show(answers: Sequence[Answer]) -> None:
         hypotheses = item.n_best or [{"text": item.text, "score": item.score}]
         for hypothesis in hypotheses:
             print(item.source, hypothesis["text"], f"{hypothesis['score']:.4f}", sep="\t")
-        if item.alignment is not None:
+        if item.alignment is not None and alignment.fits(item.alignment.source_pieces):
             print(alignment.text(*item.alignment))

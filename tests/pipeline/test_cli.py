@@ -122,11 +122,16 @@ def test_a_home_lets_one_run_of_a_name_in(tmp_path: pathlib.Path) -> None:
 
 
 def test_texts_come_from_arguments_and_files(tmp_path: pathlib.Path) -> None:
-    from pipeline import predict
+    from pipeline.predict import Question, read
+
+    def texts(*arguments: str) -> list[str]:
+        questions = read(arguments)
+        assert questions == [Question(question.name, question.name) for question in questions]
+        return [question.name for question in questions]
 
     (tmp_path / "two.txt").write_text("one\ntwo words\n")
-    assert predict.read_texts(["a", str(tmp_path / "two.txt"), "b c"]) == ["a", "one", "two words", "b c"]
+    assert texts("a", str(tmp_path / "two.txt"), "b c") == ["a", "one", "two words", "b c"]
     (tmp_path / "odd.txt").write_bytes("\ufeffone\u2028line\r\n\r\ntwo".encode())
-    assert predict.read_texts([str(tmp_path / "odd.txt")]) == ["one\u2028line", "", "two"]
+    assert texts(str(tmp_path / "odd.txt")) == ["one\u2028line", "", "two"]
     (tmp_path / "empty.txt").write_text("")
-    assert predict.read_texts([str(tmp_path / "empty.txt"), "x" * 999]) == ["x" * 999]
+    assert texts(str(tmp_path / "empty.txt"), "x" * 999) == ["x" * 999]
