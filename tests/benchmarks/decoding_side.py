@@ -20,6 +20,7 @@ from serving.card import EXTRA, SOURCE_PIECES, TARGET_PIECES, Card  # noqa: E402
 from serving.local import LocalModel  # noqa: E402
 from serving.rebuild import rebuild  # noqa: E402
 from serving.search import Buckets, Decoding  # noqa: E402
+from serving.sources import Texts  # noqa: E402
 from tests.benchmarks import worker  # noqa: E402
 
 RATIO, OFFSET = 1.5, 10  # how long answers may be
@@ -45,7 +46,8 @@ def ours(asked: dict[str, Any]) -> tuple[Answer, str]:
     source, target = ((path / EXTRA / name).read_bytes() for name in (SOURCE_PIECES, TARGET_PIECES))
     buckets = Buckets((asked["batch"],), LENGTHS) if asked["compiled"] else None
     settings = Decoding(asked["beam"], 0.0, RATIO, OFFSET, compiled=buckets)
-    served = export.ServedModel(rebuild(path).model, SourceIds(source), source, target, settings)
+    texts = Texts(SourceIds(source), source, settings.max_source_length)
+    served = export.ServedModel(rebuild(path).model, texts, target, settings)
     saved = pathlib.Path(f"{asked['folder']}-{asked['compiled']}")
     export.save(served, saved, Card.read(path), [])
     loaded = LocalModel(saved)

@@ -29,15 +29,13 @@ THEIRS = {PLAIN: {}, "PyTorch, fused Adam": {"fused": True}, "PyTorch, bfloat16"
 
 MISSING = """{interpreter} has no PyTorch, which is no dependency of this project. In an environment of its own:
   python3 -m venv DIR && DIR/bin/pip install torch    (its CPU build is enough)
-  python -m tests.benchmarks.training_step --torch-python DIR/bin/python"""
+and then --torch-python DIR/bin/python"""
 
 
 def main() -> None:
     """Measure and print."""
     options = _arguments()
-    if subprocess.run([options.torch_python, "-c", "import torch"], capture_output=True, check=False).returncode:
-        print(MISSING.format(interpreter=options.torch_python), file=sys.stderr)
-        sys.exit(2)
+    require_torch(options.torch_python)
     machine.keep_to(options.threads)
     size = dataclasses.replace(
         SIZES[options.model],
@@ -47,6 +45,13 @@ def main() -> None:
     )
     report = measure(size, options.torch_python, options.rounds, options.steps)
     print(json.dumps(report, indent=2) if options.json else text(report))
+
+
+def require_torch(interpreter: str) -> None:
+    """Exit where it is missing."""
+    if subprocess.run([interpreter, "-c", "import torch"], capture_output=True, check=False).returncode:
+        print(MISSING.format(interpreter=interpreter), file=sys.stderr)
+        sys.exit(2)
 
 
 def _arguments() -> argparse.Namespace:
@@ -76,14 +81,7 @@ def measure(size: Size, torch_python: str, rounds: int, steps: int) -> dict[str,
                 ended.callback(workers[name].close)
         _require_same_size({name: worker.facts["parameters"] for name, worker in workers.items()})
         others = machine.Others()
-        seconds: dict[str, list[float]] = {name: [] for name in workers}
-        losses = {}
-        for _ in range(rounds):
-            for name, worker in workers.items():
-                done = worker.run(steps)
-                others.own(done["cpu_seconds"])
-                seconds[name].append(done["seconds"] / steps)
-                losses[name] = done["loss"]
+        seconds, losses = take_turns(workers, rounds, steps, others)
         return {
             "machine": machine.name(),
             "size": dataclasses.asdict(size),
@@ -97,6 +95,21 @@ def measure(size: Size, torch_python: str, rounds: int, steps: int) -> dict[str,
         }
 
 
+def take_turns(
+    workers: Mapping[str, Worker], rounds: int, steps: int, others: machine.Others
+) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """So many steps of every side in each round -> (seconds a step, a number a round; the last loss) of each side."""
+    seconds: dict[str, list[float]] = {name: [] for name in workers}
+    losses = {}
+    for _ in range(rounds):
+        for name, worker in workers.items():
+            done = worker.run(steps)
+            others.own(done["cpu_seconds"])
+            seconds[name].append(done["seconds"] / steps)
+            losses[name] = done["loss"]
+    return seconds, losses
+
+
 def _require_same_size(parameters: Mapping[str, int]) -> None:
     if len(set(parameters.values())) > 1:
         raise RuntimeError(f"the sides must have as many parameters as each other, got {parameters}")
@@ -108,14 +121,13 @@ def _figures(name: str, seconds: Mapping[str, Sequence[float]], size: Size) -> d
     return {
         "milliseconds": 1000 * median_s,
         "target_tokens_per_s": size.target_tokens / median_s,
-        "against": {
-            other: _spread([theirs / ours for ours, theirs in zip(seconds[name], seconds[other], strict=True)])
-            for other in THEIRS
-        },
+        "against": {other: speed_ratio(seconds[name], seconds[other]) for other in THEIRS},
     }
 
 
-def _spread(ratios: Sequence[float]) -> dict[str, float]:
+def speed_ratio(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
+    """How many times as fast we are, by the seconds of either side round by round."""
+    ratios = [other / own for own, other in zip(ours, theirs, strict=True)]
     return {"median": statistics.median(ratios), "lowest": min(ratios), "highest": max(ratios)}
 
 
