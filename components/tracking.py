@@ -35,6 +35,7 @@ PARENT_TAG = "mlflow.parentRunId"  # MLflow's own: its pages show such a run und
 MOST_METRICS, MOST_PARAMETERS, MOST_TAGS = 1000, 100, 100  # in one call
 MAX_TAG_CHARACTERS = 5000
 MAX_PARAMETER_CHARACTERS = 500  # MLflow refuses longer values on some stores
+_ODD = re.compile(r"[^\w\-. :/]", re.ASCII)  # what MLflow refuses in the name of a metric
 
 FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
 
@@ -56,9 +57,9 @@ class Run:
         return str(self.journal.facts.get("run_id", self.key))
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Log metrics of now."""
+        """Log metrics of now. The slice "group:en+f1" becomes "group:en_f1": not every name is one to MLflow."""
         at_ms = now_ms()
-        self.points([(name, value, at_ms, step) for name, value in values.items()])
+        self.points([(_ODD.sub("_", name), value, at_ms, step) for name, value in values.items()])
 
     def points(self, points: Sequence[tuple[str, float, int, int]]) -> None:
         """Log metrics, each with its time in ms and its step, as many in one call as MLflow takes."""

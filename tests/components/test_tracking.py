@@ -66,6 +66,18 @@ def test_curves_are_by_step_and_a_resumed_training_says_so(store: Store) -> None
     assert client.get_run(run.id).data.tags["fovea.resumed_from_step"] == "20"
 
 
+def test_metrics_of_slices_have_names_that_mlflow_takes(store: Store) -> None:
+    run = tracking.open_run(store, "slices", {}, {})
+    odd = {"slice/group:en+f1/bleu": 1.5, "slice/group:Søren, 7 (b)/bleu": 2.5}
+    run.metrics({**odd, "slice/source_length:1-2 s/bleu": 3.5})
+    logged = store.client().get_run(run.id).data.metrics
+    assert logged == {
+        "slice/group:en_f1/bleu": 1.5,
+        "slice/group:S_ren_ 7 _b_/bleu": 2.5,
+        "slice/source_length:1-2 s/bleu": 3.5,
+    }
+
+
 def test_a_run_ends_as_its_body_does(store: Store) -> None:
     ends = (("FINISHED", None), ("FAILED", ValueError("why")), ("KILLED", KeyboardInterrupt()))
     for status, error in ends:
