@@ -59,7 +59,8 @@ class Audio:
         dither: noise of this standard deviation (a full scale is 1) is added to waveforms in training.
         speeds: a batch in training is played at one of these speeds (Ko 2015).
         spec_augment: masks in training; None: none.
-        max_seconds: a longer recording is no row to train on, and is served in overlapping parts of this length.
+        max_seconds: a longer recording is no row to train on, and is served in overlapping parts of this length. Let it
+            be about what the longest rows have: a model hears badly what is far longer than all that it learned from.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
