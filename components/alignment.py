@@ -13,7 +13,7 @@ from serving import signatures
 from serving.signatures import WORD_BOUNDARY
 
 SHADES = " ░▒▓█"
-WIDEST = 60  # columns that a terminal has room for
+WIDEST = 240  # characters of a line
 SPECIAL_PIECES = ("<pad>", "<unk>", "<s>", "</s>")  # its names of PAD, UNK, START, END
 
 
@@ -60,7 +60,7 @@ def text(source: Sequence[str], target: Sequence[str], attention: np.ndarray) ->
 
 def fits(source: Sequence[str]) -> bool:
     """Whether `text` is something to look at: of a recording, whose columns are seconds, it seldom is."""
-    return len(source) <= WIDEST
+    return len(source) * (max(map(len, map(label, source)), default=0) + 2) <= WIDEST
 
 
 def png_panels(
