@@ -105,15 +105,16 @@ def _save(export: Export, path: pathlib.Path, logged: typing.Any, run_id: str) -
     from mlflow.types import ColSpec, DataType, Schema
 
     model_digest.require(pathlib.Path(export.saved_model), export.digest, export.saved_model)
-    card = Card.read(pathlib.Path(export.saved_model))
+    card = Card.of(pathlib.Path(export.saved_model))
+    listens = card is not None and bool(card.audio)
     text = ColSpec(DataType.string, "text")
-    asked = ColSpec(DataType.binary, "audio") if card.audio else text
+    asked = ColSpec(DataType.binary, "audio") if listens else text
     mlflow.pyfunc.save_model(
         path,
         python_model=str(PYFUNC),
         artifacts={SAVED_MODEL: export.saved_model},
         signature=ModelSignature(Schema([asked]), Schema([text, ColSpec(DataType.double, "score")])),
-        input_example=pd.DataFrame({asked.name: [_SILENCE] if card.audio else list(export.examples)}),
+        input_example=pd.DataFrame({asked.name: [_SILENCE] if listens else list(export.examples)}),
         pip_requirements=[f"{name}=={importlib.metadata.version(name)}" for name in REQUIREMENTS],
         mlflow_model=Model(
             artifact_path=logged.artifact_location, model_uuid=logged.model_id, run_id=run_id, model_id=logged.model_id

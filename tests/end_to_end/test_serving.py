@@ -30,13 +30,15 @@ def server(workshop: Workshop, first: Run, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="module")
 def here(first: Run) -> list[predict.Answer]:
-    return predict.answer(predict.load(pathlib.Path(str(first.result.model_path))), TEXTS, 3, with_attention=True)
+    model = predict.load(pathlib.Path(str(first.result.model_path)))
+    return predict.answer(model, predict.read(TEXTS), 3, with_attention=True)
 
 
 @pytest.mark.parametrize("scheme", ["", "http://"])
 def test_a_server_answers_as_the_process_does(server: Server, here: list[predict.Answer], scheme: str) -> None:
     port = server.rest_port if scheme else server.grpc_port
-    there = predict.answer(predict.connect(f"{scheme}localhost:{port}", MODEL), TEXTS, 3, with_attention=True)
+    model = predict.connect(f"{scheme}localhost:{port}", MODEL)
+    there = predict.answer(model, predict.read(TEXTS), 3, with_attention=True)
     for ours, theirs in zip(here, there, strict=True):
         assert theirs.text == ours.text
         assert theirs.score == pytest.approx(ours.score, rel=1e-5)
