@@ -28,7 +28,7 @@ from serving.long_recordings import Parts, Pieces, transcribe
 from serving.pieces import tokenizer
 from serving.search import Decoding, Search
 from serving.signatures import Asked
-from serving.sources import Recordings, Source, padded, with_columns
+from serving.sources import Recordings, Source, Texts, padded, with_columns
 
 WARMUP_FILE = "tf_serving_warmup_requests"  # TensorFlow Serving looks for this name in assets.extra
 
@@ -165,7 +165,9 @@ class ServedModel(tf.Module):
 
     def requests(self, asked: Sequence[Asked]) -> list[list[Asked]]:
         """What a server is warmed up with: all of these at once, or requests that fill the buckets."""
-        return self.source.fill_buckets(self.settings.compiled, asked) if self.settings.compiled else [list(asked)]
+        if self.settings.compiled and isinstance(self.source, Texts):  # only texts have buckets
+            return self.source.fill_buckets(self.settings.compiled, asked)
+        return [list(asked)]
 
     def write_pieces(self, folder: pathlib.Path) -> None:
         """The SentencePiece models as files, for whoever has no graph to ask."""

@@ -42,10 +42,6 @@ class Source(tf.Module, abc.ABC):
     def labels(self, source: tf.Tensor, model: Seq2Seq) -> tf.Tensor:
         """What attention looks at, for people: string [n, source], "" where there is nothing."""
 
-    def fill_buckets(self, buckets: Buckets, asked: Sequence[Asked]) -> list[list[Asked]]:
-        """Requests that go into every bucket of the compiled search, made of some; without buckets just these."""
-        raise NotImplementedError(f"the search for {self.input} has no buckets")
-
 
 class Texts(Source):
     """Texts, cut into pieces by the graph of the training."""
@@ -70,6 +66,7 @@ class Texts(Source):
         return tf.where(source == PAD, "", self._tokenizer.id_to_string(source))
 
     def fill_buckets(self, buckets: Buckets, asked: Sequence[Asked]) -> list[list[Asked]]:
+        """Requests that go into every bucket of the compiled search, made of some texts."""
         whole = " ".join(text for text in asked if text and isinstance(text, str)) or "a"
         requests: list[list[Asked]] = []
         for length in buckets.lengths:
