@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from models.contract import END, PAD
 from models.output import Logits
-from models.recurrent import scan
+from models.recurrence import scan
 
 NEVER = -1e30  # the logarithm of 0; finite, so that two of them have a difference
 

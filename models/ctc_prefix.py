@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from models.contract import END, PAD, START
 from models.ctc import NEVER, add
-from models.recurrent import scan
+from models.recurrence import scan
 from models.states import add_beam
 
 # What is said of a piece that CTC holds for impossible: it costs, but attention may still be sure of it.

@@ -1,26 +1,21 @@
 """Recurrent cells, a bidirectional encoder and the stack of layers of a decoder.
 
 Written out and not taken from Keras for two reasons, both measured: what does not depend on the state leaves the loop
-(Keras multiplies the inputs step by step), and the same cell serves whole sequences, a decoder's loop and one step of
-a beam. Nothing here is cuDNN's, so an export from a GPU runs on a CPU.
+(Keras multiplies the inputs step by step), and the same cell serves whole sequences (`models/recurrence.py`), a
+decoder's loop and one step of a beam. Nothing here is cuDNN's, so an export from a GPU runs on a CPU.
 """
 
 from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Callable
 from typing import Literal
 
 import keras
 import tensorflow as tf
 
-from models.contract import Nest
 from models.layers import Dense, Dropout, LayerList, multiply
-from models.states import keep_shapes
-
-State = tuple[tf.Tensor, ...]  # leaves [rows, units] or [batch, beam, units]; the first is the output
-Advance = Callable[[tf.Tensor, State], State]
+from models.recurrence import Recurrence, State, Tensors, recur
 
 
 class Norm(keras.layers.Layer):
@@ -32,21 +27,22 @@ class Norm(keras.layers.Layer):
         self.gain = self.add_weight(shape=(gates * units,), initializer="ones", name="gain")
         self.built = True
 
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """[..., gates * units] -> the same shape."""
+    def call(self, inputs: tf.Tensor, gain: tf.Tensor | None = None) -> tf.Tensor:
+        """[..., gates * units] -> the same shape. In a loop the gain is read once and given."""
         shape = tf.shape(inputs)
         apart = tf.cast(tf.reshape(inputs, tf.concat([shape[:-1], [self.gates, self.units]], 0)), tf.float32)
         centred = apart - tf.reduce_mean(apart, axis=-1, keepdims=True)
         scale = tf.math.rsqrt(tf.reduce_mean(centred**2, axis=-1, keepdims=True) + 1e-5)
         normal = tf.ensure_shape(tf.reshape(centred * scale, shape), inputs.shape)
-        return tf.cast(normal, inputs.dtype) * tf.cast(self.gain, inputs.dtype)
+        return tf.cast(normal, inputs.dtype) * (tf.cast(self.gain, inputs.dtype) if gain is None else gain)
 
 
 class Cell(keras.layers.Layer, abc.ABC):
-    """One step of a recurrence, cut in two: `project` (every step at once) and `bind` (step by step)."""
+    """One step of a recurrence, cut in two: `project` (every step at once) and `advance` (step by step)."""
 
     gates: int  # how many blocks of `units` the inputs are projected to
     parts: int  # how many tensors the state is
+    adds: bool  # what is projected and what comes from the state are read as a sum
 
     def __init__(self, depth: int, units: int, layer_norm: bool = False, **kwargs: object) -> None:
         super().__init__(**kwargs)
@@ -71,124 +67,87 @@ class Cell(keras.layers.Layer, abc.ABC):
         """The state before the first step, leaves [rows, units]."""
         return (tf.zeros([rows, self.units], self.compute_dtype),) * self.parts
 
-    def bind(self) -> Advance:
-        """Read the weights once -> a function of (projected inputs of a step, state) that gives the next state."""
-        kernel = tf.cast(self.recurrent_kernel, self.compute_dtype)
-        rule = self.rule()
+    def recurrence(self) -> Recurrence:
+        """What a step does, its weights read once for a loop."""
+        kernel, *small = (tf.cast(weight, self.compute_dtype) for weight in (self.recurrent_kernel, *self.small()))
+        return Recurrence(self._rule, kernel, tuple(small), self.adds and not self.state_norm)
 
-        def advance(projected: tf.Tensor, state: State) -> State:
-            recurrent = multiply(state[0], kernel)
-            return rule(projected, self.state_norm(recurrent) if self.state_norm else recurrent, state)
+    def run(
+        self, inputs: tf.Tensor, state: State, mask: tf.Tensor | None = None, reverse: bool = False
+    ) -> tuple[tf.Tensor, State]:
+        """Over a sequence: [time, batch, depth] -> ([time, batch, units], the last state).
 
-        return advance
+        Where the mask (bool [time, batch]) is False the state stays what it was.
+        """
+        return recur(self.recurrence(), self.project(inputs), state, mask, reverse)
+
+    def advance(self, projected: tf.Tensor, state: State) -> State:
+        """One step: projected inputs and leaves [..., units] -> the next state."""
+        each = self.recurrence()
+        return each.rule(projected, multiply(state[0], each.kernel), state, each.small)
+
+    def small(self) -> tuple[keras.Variable, ...]:
+        """The weights that a step reads beside the kernel."""
+        return (self.state_norm.gain,) if self.state_norm else ()
+
+    def _rule(self, projected: tf.Tensor, recurrent: tf.Tensor, state: State, small: Tensors) -> State:
+        if self.state_norm:
+            recurrent, small = self.state_norm(recurrent, small[0]), small[1:]
+        return self.next_state(projected, recurrent, state, *small)
 
     @abc.abstractmethod
-    def rule(self) -> Callable[[tf.Tensor, tf.Tensor, State], State]:
-        """(gates from the inputs, gates from the output, state) -> the next state."""
+    def next_state(self, projected: tf.Tensor, recurrent: tf.Tensor, state: State, *small: tf.Tensor) -> State:
+        """(gates from the inputs, gates from the output, state, weights of the cell's own) -> the next state."""
 
 
 class SimpleRNN(Cell):
     """Elman 1990: tanh(W x + U h)."""
 
-    gates, parts = 1, 1
+    gates, parts, adds = 1, 1, True
 
-    def rule(self) -> Callable[[tf.Tensor, tf.Tensor, State], State]:
-        return lambda projected, recurrent, state: (tf.tanh(projected + recurrent),)
+    def next_state(self, projected: tf.Tensor, recurrent: tf.Tensor, state: State, *small: tf.Tensor) -> State:
+        return (tf.tanh(projected + recurrent),)
 
 
 class GRU(Cell):
     """Cho 2014, eq. 5 to 8, with the reset gate after the product, so that one product serves all three gates."""
 
-    gates, parts = 3, 1
+    gates, parts, adds = 3, 1, False
 
     def __init__(self, depth: int, units: int, layer_norm: bool = False, **kwargs: object) -> None:
         super().__init__(depth, units, layer_norm, **kwargs)
         self.candidate_bias = self.add_weight(shape=(units,), initializer="zeros", name="candidate_bias")
 
-    def rule(self) -> Callable[[tf.Tensor, tf.Tensor, State], State]:
-        bias = tf.cast(self.candidate_bias, self.compute_dtype)
+    def small(self) -> tuple[keras.Variable, ...]:
+        return (*super().small(), self.candidate_bias)
 
-        def next_state(projected: tf.Tensor, recurrent: tf.Tensor, state: State) -> State:
-            (hidden,) = state
-            update, reset, candidate = tf.split(projected, 3, axis=-1)
-            from_update, from_reset, from_candidate = tf.split(recurrent, 3, axis=-1)
-            update, reset = tf.sigmoid(update + from_update), tf.sigmoid(reset + from_reset)
-            candidate = tf.tanh(candidate + reset * (from_candidate + bias))
-            return (candidate + update * (hidden - candidate),)
-
-        return next_state
+    def next_state(self, projected: tf.Tensor, recurrent: tf.Tensor, state: State, *small: tf.Tensor) -> State:
+        (hidden,), (bias,) = state, small
+        update, reset, candidate = tf.split(projected, 3, axis=-1)
+        from_update, from_reset, from_candidate = tf.split(recurrent, 3, axis=-1)
+        update, reset = tf.sigmoid(update + from_update), tf.sigmoid(reset + from_reset)
+        candidate = tf.tanh(candidate + reset * (from_candidate + bias))
+        return (candidate + update * (hidden - candidate),)
 
 
 class LSTM(Cell):
     """Gers 2000: Hochreiter 1997 with a forget gate, whose bias starts at one (Jozefowicz 2015)."""
 
-    gates, parts = 4, 2
+    gates, parts, adds = 4, 2, True
 
     def __init__(self, depth: int, units: int, layer_norm: bool = False, **kwargs: object) -> None:
         super().__init__(depth, units, layer_norm, **kwargs)
         self.bias.assign([0.0] * units + [1.0] * units + [0.0] * 2 * units)
 
-    def rule(self) -> Callable[[tf.Tensor, tf.Tensor, State], State]:
-        def next_state(projected: tf.Tensor, recurrent: tf.Tensor, state: State) -> State:
-            _, memory = state
-            write, forget, candidate, read = tf.split(projected + recurrent, 4, axis=-1)
-            memory = tf.sigmoid(forget) * memory + tf.sigmoid(write) * tf.tanh(candidate)
-            return tf.sigmoid(read) * tf.tanh(memory), memory
-
-        return next_state
+    def next_state(self, projected: tf.Tensor, recurrent: tf.Tensor, state: State, *small: tf.Tensor) -> State:
+        _, memory = state
+        write, forget, candidate, read = tf.split(projected + recurrent, 4, axis=-1)
+        memory = tf.sigmoid(forget) * memory + tf.sigmoid(write) * tf.tanh(candidate)
+        return tf.sigmoid(read) * tf.tanh(memory), memory
 
 
 CellName = Literal["simple", "gru", "lstm"]
 CELLS: dict[CellName, type[Cell]] = {"simple": SimpleRNN, "gru": GRU, "lstm": LSTM}
-
-
-def scan(
-    step: Callable[[tuple[tf.Tensor, ...], Nest], tuple[tuple[tf.Tensor, ...], Nest]],
-    inputs: tuple[tf.Tensor, ...],
-    state: Nest,
-    outputs: tuple[tf.TensorSpec, ...],
-    reverse: bool = False,
-) -> tuple[tuple[tf.Tensor, ...], Nest]:
-    """Run `step(inputs of a time, state) -> (outputs, state)` over the first axis -> (outputs, stacked; last state).
-
-    Inputs [time, ...] -> outputs [time, ...], each time's as its spec says. The time may be unknown until the graph
-    runs.
-    """
-    steps = tf.shape(inputs[0])[0]
-    arrays = [tf.TensorArray(x.dtype, steps, element_shape=x.shape[1:]).unstack(x) for x in inputs]
-    written = tuple(tf.TensorArray(spec.dtype, steps, element_shape=spec.shape) for spec in outputs)
-
-    def body(done: tf.Tensor, state: Nest, written: tuple[tf.TensorArray, ...]) -> tuple[tf.Tensor, Nest, Nest]:
-        time = steps - 1 - done if reverse else done
-        here, after = step(tuple(array.read(time) for array in arrays), state)
-        arrays_after = tuple(array.write(time, part) for array, part in zip(written, here, strict=True))
-        return done + 1, keep_shapes(after, state), arrays_after
-
-    _, state, written = tf.while_loop(
-        lambda done, *_: done < steps, body, (0, state, written), maximum_iterations=steps
-    )
-    return tuple(array.stack() for array in written), state
-
-
-def run(
-    cell: Cell, inputs: tf.Tensor, state: State, mask: tf.Tensor | None = None, reverse: bool = False
-) -> tuple[tf.Tensor, State]:
-    """A cell over a sequence: [time, batch, depth] -> ([time, batch, units], the last state).
-
-    Where the mask (bool [time, batch]) is False the state stays what it was.
-    """
-    advance = cell.bind()
-
-    def step(now: tuple[tf.Tensor, ...], state: State) -> tuple[tuple[tf.Tensor, ...], State]:
-        after = advance(now[0], state)
-        if mask is not None:
-            after = tuple(tf.where(now[1], new, old) for new, old in zip(after, state, strict=True))
-        return after[:1], after
-
-    inputs = (cell.project(inputs),) if mask is None else (cell.project(inputs), mask[:, :, None])
-    spec = tf.TensorSpec(state[0].shape, state[0].dtype)
-    (outputs,), state = scan(step, inputs, state, (spec,), reverse=reverse)
-    return outputs, state
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,8 +196,8 @@ class Encoder(keras.layers.Layer):
         rows = tf.shape(mask)[1]
         for number, (forward, backward) in enumerate(zip(self.forwards, self.backwards, strict=True)):
             below = self.dropout(outputs, training=training) if number else outputs
-            ahead, last = run(forward, below, forward.zeros(rows), mask)
-            behind, first = run(backward, below, backward.zeros(rows), mask, reverse=True)
+            ahead, last = forward.run(below, forward.zeros(rows), mask)
+            behind, first = backward.run(below, backward.zeros(rows), mask, reverse=True)
             outputs = self.shape.add(below, tf.concat([ahead, behind], axis=-1))
         return tf.transpose(outputs, [1, 0, 2]), tf.concat([last[0], first[0]], axis=-1)
 
@@ -258,7 +217,7 @@ class Stack(keras.layers.Layer):
         outputs = tf.transpose(inputs, [1, 0, 2])
         for number, (cell, state) in enumerate(zip(self.cells, states, strict=True)):
             below = self.dropout(outputs, training=training) if number else outputs
-            outputs = self.shape.add(below, run(cell, below, state)[0])
+            outputs = self.shape.add(below, cell.run(below, state)[0])
         return tf.transpose(outputs, [1, 0, 2])
 
     def step(
@@ -268,6 +227,6 @@ class Stack(keras.layers.Layer):
         after = []
         for number, (cell, state) in enumerate(zip(self.cells, states, strict=True)):
             below = self.dropout(inputs, training=training) if number else inputs
-            after.append(cell.bind()(cell.project(below), state))
+            after.append(cell.advance(cell.project(below), state))
             inputs = self.shape.add(below, after[-1][0])
         return inputs, tuple(after)

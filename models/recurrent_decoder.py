@@ -19,8 +19,9 @@ import tensorflow as tf
 from models.attention import Attended, Attention, Keys
 from models.contract import Nest
 from models.layers import Dense, Dropout
-from models.recurrent import Layers, Stack, run, scan
-from models.recurrent import State as CellState
+from models.recurrence import State as CellState
+from models.recurrence import scan
+from models.recurrent import Layers, Stack
 from models.states import add_beam
 
 Cells: TypeAlias = tuple[CellState, ...]  # a state a layer
@@ -124,7 +125,7 @@ class AttendAfter(Decoder):
         if self.feed or self.attention.recurrent:
             advance = functools.partial(self._advance, keys=keys, training=training)
             return self.say(*self.unroll(advance, self.bottom.project(inputs), state))
-        hidden, _ = run(self.bottom, tf.transpose(inputs, [1, 0, 2]), state.cells[0])
+        hidden, _ = self.bottom.run(tf.transpose(inputs, [1, 0, 2]), state.cells[0])
         hidden = tf.transpose(hidden, [1, 0, 2])
         if self.upper.cells:
             hidden = self.upper(self.dropout(hidden, training=training), state.cells[1:], training=training)
@@ -140,7 +141,7 @@ class AttendAfter(Decoder):
     ) -> tuple[tf.Tensor, Attended, State]:
         if self.feed:
             projected += self.feed(state.vector)
-        bottom = self.bottom.bind()(projected, state.cells[0])
+        bottom = self.bottom.advance(projected, state.cells[0])
         hidden = self.dropout(bottom[0], training=training) if self.upper.cells else bottom[0]
         hidden, upper = self.upper.step(hidden, state.cells[1:], training)
         attended = self.attention(hidden, keys, state.attention, training=training)
@@ -183,5 +184,5 @@ class AttendBefore(Decoder):
     ) -> tuple[tf.Tensor, Attended, State]:
         """The lowest layer alone."""
         attended = self.attention(state.cells[0][0], keys, state.attention, training=training)
-        bottom = self.bottom.bind()(projected + self.context(attended.context), state.cells[0])
+        bottom = self.bottom.advance(projected + self.context(attended.context), state.cells[0])
         return bottom[0], attended, State((bottom,), attended.state)

@@ -76,6 +76,14 @@ def mix(weights: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
     return tf.matmul(tf.cast(weights, values.dtype), values)
 
 
+def every_pair(queries: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
+    """Their sums: [batch, query, depth], [batch, source, depth] -> [batch, query, source, depth].
+
+    tf.expand_dims because queries[:, :, None] is a slice, whose gradient fills a tensor with zeros first.
+    """
+    return tf.expand_dims(queries, 2) + tf.expand_dims(keys, 1)
+
+
 def no_weights(mask: tf.Tensor) -> tf.Tensor:
     """The weights before the first query, where nothing was looked at yet: zeros, float32 [batch, 1, source]."""
     return tf.zeros_like(query_mask(mask)[:, :1], tf.float32)

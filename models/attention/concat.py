@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from models.attention import Scored
+from models.attention import Scored, every_pair
 from models.layers import Dense, multiply
 
 
@@ -26,4 +26,4 @@ class Concat(Scored):
 
     def score(self, query: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
         queries = multiply(query, tf.cast(self.kernel, query.dtype)[: self.depth])
-        return self.energy(tf.tanh(queries[:, :, None, :] + keys[:, None, :, :]))[..., 0]
+        return tf.squeeze(self.energy(tf.tanh(every_pair(queries, keys))), -1)

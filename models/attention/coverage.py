@@ -35,8 +35,8 @@ class Coverage(Attention):
 
     def __init__(self, depth: int, value_depth: int, config: Any = None, **kwargs: Any) -> None:
         super().__init__(depth, value_depth, config, **kwargs)
-        self.additive = Additive(depth, value_depth, name="additive")
-        self.covered = Dense(1, depth, name="covered")  # w c + b
+        self.additive = Additive(depth, value_depth, use_bias=True, name="additive")
+        self.covered = Dense(1, depth, use_bias=False, name="covered")
 
     def prepare(self, values: tf.Tensor, mask: tf.Tensor) -> Keys:
         return self.additive.prepare(values, mask)

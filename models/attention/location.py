@@ -43,11 +43,11 @@ class Location(Attention):
     def __init__(self, depth: int, value_depth: int, config: Any = None, **kwargs: Any) -> None:
         super().__init__(depth, value_depth, config, **kwargs)
         filters, width = self.config.filters, self.config.width
-        self.additive = Additive(depth, value_depth, name="additive")
+        self.additive = Additive(depth, value_depth, use_bias=True, name="additive")
         self.filters = self.add_weight(
             shape=(width, 1, filters), initializer="glorot_uniform", name="filters", autocast=False
         )
-        self.locations = Dense(filters, depth, name="locations")  # its bias is b
+        self.locations = Dense(filters, depth, use_bias=False, name="locations")
 
     def prepare(self, values: tf.Tensor, mask: tf.Tensor) -> Keys:
         return self.additive.prepare(values, mask)

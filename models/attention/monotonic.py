@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from annotated_types import Ge
 
-from models.attention import Attended, Attention, Keys, mix, query_mask
+from models.attention import Attended, Attention, Keys, every_pair, mix, query_mask
 from models.contract import Nest
 from models.layers import Dense, multiply
 
@@ -74,10 +74,10 @@ class Monotonic(Attention):
 
     def _energy(self, query: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
         """[batch, query, depth], [batch, source, depth] -> float32 [batch, query, source]."""
-        hidden = tf.tanh(self.queries(query)[:, :, None, :] + keys[:, None, :, :])
+        hidden = tf.tanh(every_pair(self.queries(query), keys))
         direction = tf.cast(self.direction, tf.float32)
         unit = tf.cast(direction / tf.norm(direction), hidden.dtype)
-        return self.gain * tf.cast(multiply(hidden, unit)[..., 0], tf.float32) + self.bias
+        return self.gain * tf.cast(tf.squeeze(multiply(hidden, unit), -1), tf.float32) + self.bias
 
 
 def expected(energy: tf.Tensor, mask: tf.Tensor, before: tf.Tensor) -> tf.Tensor:

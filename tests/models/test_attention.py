@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from models import attention
 from models.attention import Attended, Keys, masked_softmax
-from models.recurrent import scan
+from models.recurrence import scan
 from tests.models.attention_cases import BATCH, CASES, NAMES, QUERY, SOURCE, arrays, ask, make, one_by_one, prepare
 
 AT_ONCE = [name for name in NAMES if not attention.find(name).recurrent]

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from models.attention import Attended, Attention, Keys
-from models.recurrent import scan
+from models.recurrence import scan
 from tests.models.attention_cases import DEPTH, SOURCE, VALUE_DEPTH, arrays, ask, make, prepare
 
 DRAWS = 20011

@@ -69,7 +69,7 @@ def location(layer: Any, queries: Array, values: Array, mask: Array) -> Array:
             for r, weights in enumerate(filters):
                 if 0 <= j + r - half < SOURCE:
                     seen += weights * rows[-1][j + r - half]
-            moved = seen @ kernel(layer.locations) + layer.locations.bias.numpy()
+            moved = seen @ kernel(layer.locations) + layer.additive.queries.bias.numpy()
             scores.append(additive(layer.additive, query, values[j], moved))
         rows.append(softmax(scores, mask))
     return np.array(rows[1:])
@@ -78,7 +78,7 @@ def location(layer: Any, queries: Array, values: Array, mask: Array) -> Array:
 def coverage(layer: Any, queries: Array, values: Array, mask: Array) -> Array:
     covered, rows = np.zeros(SOURCE), []
     for query in queries:
-        extra = [covered[j] * kernel(layer.covered)[0] + layer.covered.bias.numpy() for j in range(SOURCE)]
+        extra = [covered[j] * kernel(layer.covered)[0] + layer.additive.queries.bias.numpy() for j in range(SOURCE)]
         rows.append(softmax([additive(layer.additive, query, values[j], extra[j]) for j in range(SOURCE)], mask))
         covered = covered + rows[-1]
     return np.array(rows)

@@ -156,3 +156,40 @@ def test_dropout_is_for_training_only() -> None:
 def test_an_odd_number_of_units_is_refused() -> None:
     with pytest.raises(ValueError, match="shared by two directions: got the odd 7"):
         Encoder(shape("gru", 7), DEPTH)
+
+
+@LAYER_NORM
+@pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "backwards"])
+@pytest.mark.parametrize("masked", [False, True], ids=["whole", "masked"])
+@pytest.mark.parametrize("name", sorted(CELLS))
+def test_the_gradient_of_a_loop_is_that_of_its_steps(name: str, masked: bool, reverse: bool, layer_norm: bool) -> None:
+    cell = CELLS[name](DEPTH, UNITS, layer_norm)
+    shake(cell)
+    rng = np.random.default_rng(0)
+    inputs = tf.constant(rng.normal(size=(TIME, BATCH, DEPTH)), tf.float32)
+    start = tuple(tf.constant(rng.normal(size=(BATCH, UNITS)), tf.float32) for _ in range(cell.parts))
+    mask = tf.constant(rng.random((TIME, BATCH)) < 0.6) if masked else None
+    weight = tf.constant(rng.normal(size=(TIME, BATCH, UNITS)), tf.float32)
+
+    def looped(inputs: tf.Tensor, *start: tf.Tensor) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
+        return cell.run(inputs, start, mask, reverse)
+
+    def stepped(inputs: tf.Tensor, *start: tf.Tensor) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
+        state, outputs = start, {}
+        for time in reversed(range(TIME)) if reverse else range(TIME):
+            after = cell.advance(cell.project(inputs[time]), state)
+            if mask is not None:
+                after = tuple(tf.where(mask[time][:, None], new, old) for new, old in zip(after, state, strict=True))
+            state, outputs[time] = after, after[0]
+        return tf.stack([outputs[time] for time in range(TIME)]), state
+
+    def gradients(run: Any) -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch([inputs, *start])
+            outputs, last = run(inputs, *start)
+            loss = tf.reduce_sum(outputs * weight) + tf.add_n([tf.reduce_sum(part**2) for part in last])
+        return tape.gradient(loss, [inputs, *start, *(variable.value for variable in cell.trainable_variables)])
+
+    found = tf.function(gradients, jit_compile=masked and reverse)(looped)
+    for ours, expected in zip(found, gradients(stepped), strict=True):
+        np.testing.assert_allclose(ours, expected, atol=10 * tolerance(layer_norm))
