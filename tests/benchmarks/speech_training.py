@@ -20,7 +20,7 @@ from tests.benchmarks.speech_size import Size
 from tests.benchmarks.training_step import require_torch, speed_ratio, take_turns
 from tests.benchmarks.worker import Worker
 
-BAR = 1.0
+BAR = 1.0  # of stacks of the same size
 
 
 class Side(NamedTuple):
@@ -128,10 +128,11 @@ def text(report: Mapping[str, Any]) -> str:
         )
         figures = f"{side['milliseconds']:9.0f} {side['audio_s_per_s']:9.1f} {side['parameters']:10,}"
         lines.append(f"{name:22} {figures}   {ratios}  {side['does']}")
-    ratio = sides[WHOLE]["against"][PLAIN]["median"]
+    ratio = sides[ALONE]["against"][PLAIN]["median"]
+    verdict = "met" if ratio >= BAR else "NOT MET"
     lines += [
-        f"{WHOLE} against {PLAIN}: {ratio:.2f}x, bar {BAR:g}x: {'met' if ratio >= BAR else 'NOT MET'}",
-        f"like for like, {ALONE} against {PLAIN}: {sides[ALONE]['against'][PLAIN]['median']:.2f}x",
+        f"stacks of the same size, {ALONE} against {PLAIN}: {ratio:.2f}x, bar {BAR:g}x: {verdict}",
+        f"{WHOLE}, which computes more, against {PLAIN}: {sides[WHOLE]['against'][PLAIN]['median']:.2f}x",
         "; ".join(sorted({side["framework"] for side in sides.values()}, reverse=True)),
     ]
     return "\n".join([*lines, *filter(None, [report["warning"]])])
