@@ -81,7 +81,12 @@ class Recurrence:
 
 
 def recur(
-    each: Recurrence, projected: tf.Tensor, state: State, mask: tf.Tensor | None = None, reverse: bool = False
+    each: Recurrence,
+    projected: tf.Tensor,
+    state: State,
+    mask: tf.Tensor | None = None,
+    reverse: bool = False,
+    training: bool = False,
 ) -> tuple[tf.Tensor, State]:
     """A recurrence over a sequence -> (outputs [time, batch, units], the last state).
 
@@ -91,19 +96,24 @@ def recur(
         state: before the first step, leaves [batch, units].
         mask: bool [time, batch]; where it is False the state stays what it was.
         reverse: from the last time to the first.
+        training: have the gradient above. TensorFlow keeps a graph for good in which it was asked for one, so what is
+            not trained does without, and has TensorFlow's own.
     """
     specs = tuple(tf.TensorSpec(part.shape, part.dtype) for part in state)
     # As many as the state has: TensorFlow's choice is three times as fast if it need not broadcast.
     real = None if mask is None else tf.tile(mask[:, :, None], [1, 1, each.kernel.shape[0]])
 
-    @tf.custom_gradient
-    def states(projected: tf.Tensor, kernel: tf.Tensor, state: State, small: Tensors) -> tuple[Nest, Backward]:
+    def run(projected: tf.Tensor, kernel: tf.Tensor, state: State, small: Tensors, kept: int) -> tuple[Tensors, State]:
         def step(time: tf.Tensor, state: State) -> tuple[State, State]:
             after = each.rule(projected[time], tf.matmul(state[0], kernel), state, small)
             after = _choose(real, time, after, state)
-            return after, after
+            return after[:kept], after
 
-        after, last = loop(step, tf.shape(projected)[0], state, specs, reverse)
+        return loop(step, tf.shape(projected)[0], state, specs[:kept], reverse)
+
+    @tf.custom_gradient
+    def states(projected: tf.Tensor, kernel: tf.Tensor, state: State, small: Tensors) -> tuple[Nest, Backward]:
+        after, last = run(projected, kernel, state, small, len(state))
 
         def gradient(of_outputs: tf.Tensor, *of_last: tf.Tensor) -> Nest:
             now = dataclasses.replace(each, kernel=kernel, small=small)
@@ -112,7 +122,11 @@ def recur(
 
         return (after[0], *last), gradient
 
-    outputs, *last = states(projected, each.kernel, state, each.small)
+    given = (projected, each.kernel, state, each.small)
+    if not training:
+        (outputs,), last = run(*given, 1)
+        return outputs, last
+    outputs, *last = states(*given)
     return outputs, tuple(last)
 
 

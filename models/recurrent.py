@@ -73,13 +73,18 @@ class Cell(keras.layers.Layer, abc.ABC):
         return Recurrence(self._rule, kernel, tuple(small), self.adds and not self.state_norm)
 
     def run(
-        self, inputs: tf.Tensor, state: State, mask: tf.Tensor | None = None, reverse: bool = False
+        self,
+        inputs: tf.Tensor,
+        state: State,
+        mask: tf.Tensor | None = None,
+        reverse: bool = False,
+        training: bool = False,
     ) -> tuple[tf.Tensor, State]:
         """Over a sequence: [time, batch, depth] -> ([time, batch, units], the last state).
 
         Where the mask (bool [time, batch]) is False the state stays what it was.
         """
-        return recur(self.recurrence(), self.project(inputs), state, mask, reverse)
+        return recur(self.recurrence(), self.project(inputs), state, mask, reverse, training)
 
     def advance(self, projected: tf.Tensor, state: State) -> State:
         """One step: projected inputs and leaves [..., units] -> the next state."""
@@ -196,8 +201,8 @@ class Encoder(keras.layers.Layer):
         rows = tf.shape(mask)[1]
         for number, (forward, backward) in enumerate(zip(self.forwards, self.backwards, strict=True)):
             below = self.dropout(outputs, training=training) if number else outputs
-            ahead, last = forward.run(below, forward.zeros(rows), mask)
-            behind, first = backward.run(below, backward.zeros(rows), mask, reverse=True)
+            ahead, last = forward.run(below, forward.zeros(rows), mask, training=training)
+            behind, first = backward.run(below, backward.zeros(rows), mask, reverse=True, training=training)
             outputs = self.shape.add(below, tf.concat([ahead, behind], axis=-1))
         return tf.transpose(outputs, [1, 0, 2]), tf.concat([last[0], first[0]], axis=-1)
 
@@ -217,7 +222,7 @@ class Stack(keras.layers.Layer):
         outputs = tf.transpose(inputs, [1, 0, 2])
         for number, (cell, state) in enumerate(zip(self.cells, states, strict=True)):
             below = self.dropout(outputs, training=training) if number else outputs
-            outputs = self.shape.add(below, cell.run(below, state)[0])
+            outputs = self.shape.add(below, cell.run(below, state, training=training)[0])
         return tf.transpose(outputs, [1, 0, 2])
 
     def step(

@@ -125,7 +125,7 @@ class AttendAfter(Decoder):
         if self.feed or self.attention.recurrent:
             advance = functools.partial(self._advance, keys=keys, training=training)
             return self.say(*self.unroll(advance, self.bottom.project(inputs), state))
-        hidden, _ = self.bottom.run(tf.transpose(inputs, [1, 0, 2]), state.cells[0])
+        hidden, _ = self.bottom.run(tf.transpose(inputs, [1, 0, 2]), state.cells[0], training=training)
         hidden = tf.transpose(hidden, [1, 0, 2])
         if self.upper.cells:
             hidden = self.upper(self.dropout(hidden, training=training), state.cells[1:], training=training)

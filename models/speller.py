@@ -24,7 +24,7 @@ class Speller(Seq2Seq):
         shape: Layers,
         mechanism: dict[str, Any] | str,
         values: int,
-        summary: int,
+        summary: int | None,
         attend: Literal["before", "after"],
         input_feeding: bool,
         tied: output.Tied,
@@ -35,7 +35,7 @@ class Speller(Seq2Seq):
             shape: of the decoder's layers.
             mechanism: a section of `models/attention`.
             values: depth of what is attended to.
-            summary: depth of what the first state is made of.
+            summary: depth of what the first state is made of; None: it is zeros.
             attend: before a step or after it.
             input_feeding: see `AttendAfter`.
             tied: see `models/output.py`.
@@ -50,14 +50,16 @@ class Speller(Seq2Seq):
         )
         # A state a layer, each of as many parts as the cell has.
         self.layout = (shape.layers, CELLS[shape.cell].parts)
-        self.bridge = Dense(summary, shape.layers * self.layout[1] * shape.units, "tanh", name="bridge")
+        self.first = shape.layers * self.layout[1] * shape.units
+        self.bridge = None if summary is None else Dense(summary, self.first, "tanh", name="bridge")
         self.output_logits = output.logits(self.target_embedding, depth, tied)
 
     def first_state(self, keys: Keys, summary: tf.Tensor) -> State:
-        """The decoder's state before its first piece, from where both directions of the encoder end."""
+        """The decoder's state before its first piece, from where both directions of the encoder end, or zeros."""
         # Bahdanau 2015, A.2.2: s_0 = tanh(W h); here h is where both directions end, not the backward one alone.
         layers, parts = self.layout
-        flat = tf.split(self.bridge(summary), layers * parts, axis=-1)
+        first = self.bridge(summary) if self.bridge else tf.zeros([tf.shape(summary)[0], self.first], summary.dtype)
+        flat = tf.split(first, layers * parts, axis=-1)
         cells = tuple(tuple(flat[n * parts : (n + 1) * parts]) for n in range(layers))
         return self.decoder.start(cells, keys)
 

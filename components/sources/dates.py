@@ -23,6 +23,7 @@ import datetime
 import difflib
 import functools
 import random
+import re
 from collections.abc import Iterator
 from typing import Annotated, ClassVar, NamedTuple
 
@@ -40,6 +41,7 @@ _STYLES = ("full", "long", "medium", "short")
 _SOUGHT = {"y": "year", "M": "month", "L": "month", "d": "day"}
 _IGNORED = {"E": 1, "c": 3, "e": 3, "G": 1}  # letters of weekdays and eras -> from so many on they are text
 _PLACES = {"year": (0, 1, 2, 3), "month": (5, 6), "day": (8, 9)}  # of "2026-04-05"
+_DIGITS = re.compile(r"\d+")
 _PATIENCE = 10_000  # dates in a row that bring no new text
 
 Year = Annotated[int, annotated_types.Ge(1000), annotated_types.Le(9999)]
@@ -216,8 +218,10 @@ def _row(form: Form, date: datetime.date, item: Input, line: int) -> Row:
         field = range(len(source), len(source) + len(text))
         source += text
         places = _PLACES.get(part.kind, ())
-        if text.isdecimal():  # digits stand at the end of their places: "5" of "05", "26" of "2026"
-            links += [f"{at}-{place}" for place, at in zip(reversed(places), reversed(field), strict=False)]
+        digits = _DIGITS.match(text)  # of the Korean "5월", which is the name of a month, too
+        if digits:  # they stand at the end of their places: "5" of "05", "26" of "2026"
+            written = field[: digits.end()]
+            links += [f"{at}-{place}" for place, at in zip(reversed(places), reversed(written), strict=False)]
         else:
             links += [f"{at}?{place}" for place in places for at in field]
     return Row(source, (date.isoformat(),), item.name, line, item.split, form.locale, " ".join(links))

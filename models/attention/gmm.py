@@ -13,17 +13,22 @@ from models.attention import Attended, Attention, Keys, masked_softmax, mix, que
 from models.contract import Nest
 from models.layers import Dense
 
-_ONE = math.log(math.e - 1.0)  # softplus of it is 1
 _NARROWEST = 0.1  # positions: all of such a Gaussian is on one
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """K: how many Gaussians."""
+    """K: how many Gaussians.
+
+    Attributes:
+        components: K.
+        width: sigma with a query of zeros, in positions: about as much as a query reads at once.
+    """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     components: Annotated[int, Gt(0)] = 5
+    width: Annotated[float, Gt(_NARROWEST)] = 1.0
 
 
 class Gmm(Attention):
@@ -33,7 +38,7 @@ class Gmm(Attention):
     weight_ij ~ sum_k softmax(w)_k N(j; mean_ik, sigma_ik)
 
     In the form of Battenberg 2020 (section 2.2, "V2"): softplus where Graves has exp, and Gaussians of area 1; with a
-    query of zeros they move by one position and are as wide. What is looked at is never read: no key, no score. The
+    query of zeros they move by one position and are `width` wide. What is looked at is never read: no key, no score. The
     means never go back. Our deviation: a row is normalised over the source, so that it is a distribution, as with every
     other mechanism, even where all means are behind its end. The state is the means; the first query starts at -1.
     """
@@ -54,9 +59,14 @@ class Gmm(Attention):
     def call(self, query: tf.Tensor, keys: Keys, state: Nest = (), training: bool = False) -> Attended:
         mask = query_mask(keys.mask)
         share, step, width = tf.split(tf.cast(self.mixture(query), tf.float32), 3, axis=-1)  # [batch, query, K]
-        means = state + tf.nn.softplus(step + _ONE)
-        sigma = tf.maximum(tf.nn.softplus(width + _ONE), _NARROWEST)
+        means = state + tf.nn.softplus(step + _inverse_softplus(1.0))
+        sigma = tf.maximum(tf.nn.softplus(width + _inverse_softplus(self.config.width)), _NARROWEST)
         distance = tf.range(tf.cast(tf.shape(mask)[-1], tf.float32)) - means[..., None]  # [batch, query, K, source]
         parts = (tf.nn.log_softmax(share) - tf.math.log(sigma))[..., None] - 0.5 * (distance / sigma[..., None]) ** 2
         weights = masked_softmax(tf.reduce_logsumexp(parts, axis=-2), mask)
         return Attended(mix(weights, keys.values), weights, means)
+
+
+def _inverse_softplus(value: float) -> float:
+    """1.0 -> 0.5413, whose softplus is 1."""
+    return math.log(math.expm1(value))

@@ -35,6 +35,10 @@ class Config:
         decoder_layers: above each other.
         attention: a mechanism of `models/attention`: "general", or {"name": "local_m", "window": 5}; "none" is a
             decoder that sees where the encoder ends and no more.
+        values: what attention mixes where it looks: the encoder's outputs ("encoded"), each of which knows its
+            neighbours; or the pieces' embeddings alone ("embedded", of the depth of `units`), found by the encoder's
+            outputs, so that it has to look at the very piece it takes.
+        start: of the decoder: where the encoder ends, or zeros, so that it knows of the source what attention brings.
         attend: before a step (Bahdanau 2015) or after it (Luong 2015).
         input_feeding: the attentional vector goes into the next step (Luong 2015, section 3.3); with "after".
         residual: a layer, but for the decoder's lowest, adds its inputs (after their dropout) to its outputs where
@@ -54,6 +58,8 @@ class Config:
     encoder_layers: Annotated[int, Gt(0)] = 1
     decoder_layers: Annotated[int, Gt(0)] = 1
     attention: dict[str, Any] | str = "general"
+    values: Literal["encoded", "embedded"] = "encoded"
+    start: Literal["summary", "zeros"] = "summary"
     attend: Literal["before", "after"] = "after"
     input_feeding: bool = False
     residual: bool = False
@@ -67,8 +73,18 @@ class Config:
         wrong = []
         if self.input_feeding and self.attend == "before":
             wrong.append("input_feeding is for attend: after; with attend: before the context goes into each step")
-        if self.copy and attention.named(self.attention)[0] == "none":
+        mechanism = attention.named(self.attention)[0]
+        if self.copy and mechanism == "none":
             wrong.append("copy takes what attention looks at: with attention: none there is nothing to copy")
+        if self.start == "zeros" and mechanism == "none":
+            wrong.append("start: zeros is for attention that looks somewhere: with none nothing would reach the decoder")
+        if self.values == "embedded":
+            if mechanism in ("none", "multi_head"):
+                wrong.append(f"values: embedded is for attention that mixes values as they are, not for {mechanism}")
+            if self.embedding != self.units:
+                wrong.append(
+                    f"values: embedded needs an embedding of the depth of units, got {self.embedding} and {self.units}"
+                )
         if wrong:
             raise ValueError("; ".join(wrong))
 
@@ -101,12 +117,13 @@ class RecurrentSeq2Seq(Speller):
         self.source_embedding, self.target_embedding = output.embeddings(
             source, target_vocabulary, config.embedding, config.tie_embeddings
         )
+        self.mixes_embeddings = config.values == "embedded"
         self.encoder = Encoder(_layers(config, config.encoder_layers), config.embedding)
         self.make_decoder(
             _layers(config, config.decoder_layers),
             config.attention,
             values=units,
-            summary=units,
+            summary=units if config.start == "summary" else None,
             attend=config.attend,
             input_feeding=config.input_feeding,
             tied=config.tie_embeddings,
@@ -120,7 +137,8 @@ class RecurrentSeq2Seq(Speller):
         embedded = self.dropout(self.source_embedding(source), training=training)
         values, summary = self.encoder(embedded, mask, training=training)
         values = self.dropout(values, training=training)
-        return Memory(self.decoder.attention.prepare(values, mask), summary, source)
+        keys = self.decoder.attention.prepare(values, mask)
+        return Memory(keys._replace(values=embedded) if self.mixes_embeddings else keys, summary, source)
 
     def start(self, memory: Memory, length: Length) -> State:
         return self.first_state(memory.keys, memory.summary)  # as large for any length

@@ -58,6 +58,7 @@ CONFIGS: dict[str, list[dict[str, Any]]] = {
         {"attention": "general", "input_feeding": True, "layer_norm": True, "tie_embeddings": "all"},
         {"attention": "location", "input_feeding": True, "cell": "lstm", "decoder_layers": 2},
         {"attention": "coverage", "attend": "before", "copy": True, "tie_embeddings": "all"},
+        {"attention": "monotonic", "values": "embedded", "start": "zeros", "embedding": 20},
     ],
     "transformer": [
         {"norm": "pre"},

@@ -26,7 +26,7 @@ CASES = {
     "coverage": Case(),
     "dot": Case(value_depth=DEPTH),
     "general": Case(),
-    "gmm": Case({"components": 2}),
+    "gmm": Case({"components": 2, "width": 0.7}),
     "hard": Case({"soft_share": 1.0}),
     "local_m": Case({"window": 1}),
     "local_p": Case({"window": 2}),

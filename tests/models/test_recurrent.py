@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import keras
@@ -159,10 +161,13 @@ def test_an_odd_number_of_units_is_refused() -> None:
 
 
 @LAYER_NORM
+@pytest.mark.parametrize("training", [True, False], ids=["training", "resting"])
 @pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "backwards"])
 @pytest.mark.parametrize("masked", [False, True], ids=["whole", "masked"])
 @pytest.mark.parametrize("name", sorted(CELLS))
-def test_the_gradient_of_a_loop_is_that_of_its_steps(name: str, masked: bool, reverse: bool, layer_norm: bool) -> None:
+def test_the_gradient_of_a_loop_is_that_of_its_steps(
+    name: str, masked: bool, reverse: bool, training: bool, layer_norm: bool
+) -> None:
     cell = CELLS[name](DEPTH, UNITS, layer_norm)
     shake(cell)
     rng = np.random.default_rng(0)
@@ -172,7 +177,7 @@ def test_the_gradient_of_a_loop_is_that_of_its_steps(name: str, masked: bool, re
     weight = tf.constant(rng.normal(size=(TIME, BATCH, UNITS)), tf.float32)
 
     def looped(inputs: tf.Tensor, *start: tf.Tensor) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
-        return cell.run(inputs, start, mask, reverse)
+        return cell.run(inputs, start, mask, reverse, training)
 
     def stepped(inputs: tf.Tensor, *start: tf.Tensor) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
         state, outputs = start, {}
@@ -193,3 +198,12 @@ def test_the_gradient_of_a_loop_is_that_of_its_steps(name: str, masked: bool, re
     found = tf.function(gradients, jit_compile=masked and reverse)(looped)
     for ours, expected in zip(found, gradients(stepped), strict=True):
         np.testing.assert_allclose(ours, expected, atol=10 * tolerance(layer_norm))
+
+
+def test_a_graph_that_is_not_trained_is_freed() -> None:
+    """TensorFlow keeps the graph of a gradient of one's own for good."""
+    encoder = Encoder(shape("gru", 2 * UNITS), DEPTH)
+    shapes = tf.TensorSpec([None, None, DEPTH]), tf.TensorSpec([None, None], tf.bool)
+    graph = weakref.ref(tf.function(encoder.__call__).get_concrete_function(*shapes).graph)
+    gc.collect()
+    assert graph() is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from models import attention, zoo
 from models.contract import DECODER_IDS, SOURCE_IDS
@@ -38,3 +39,19 @@ def test_the_draws_of_hard_attention_reach_the_loss(options: dict[str, object]) 
     inputs = {SOURCE_IDS: np.full((2, 7), 5, np.int32), DECODER_IDS: np.full((2, 3), 7, np.int32)}
     chosen = model(inputs, training=True).log_choice
     assert chosen.shape == (2, 3) and (chosen < 0).numpy().all()
+
+
+@pytest.mark.parametrize("attend", ["after", "before"])
+def test_nothing_but_embeddings_reaches_a_decoder_that_starts_from_zeros(attend: str) -> None:
+    """With an encoder that says the same everywhere, every order of the source gives the same logits."""
+    config = rnn.Config(units=6, embedding=6, attention="general", attend=attend, values="embedded", start="zeros")
+    model = rnn.build(config, 17, 19)
+    for weight in model.encoder.weights:
+        weight.assign(tf.zeros_like(weight))
+    target = np.array([[2, 7, 5]], np.int32)
+    said = [
+        model({SOURCE_IDS: np.array([source], np.int32), DECODER_IDS: target}).logits.numpy()
+        for source in ([5, 9, 6, 3], [6, 5, 3, 9], [5, 8, 6, 3])
+    ]
+    np.testing.assert_allclose(said[0], said[1], atol=1e-6)
+    assert np.abs(said[0] - said[2]).max() > 1e-4
