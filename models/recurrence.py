@@ -1,4 +1,4 @@
-"""Loops over time: of any step, and of a cell's, with a gradient of its own.
+"""Loops over time: of any step, and of a cell's, in training with a gradient of its own.
 
 What TensorFlow makes of a cell's loop keeps all that a step computes, and adds to the gradient of the recurrent kernel
 at every step: as many numbers as the kernel has. Here the states alone are kept, the gradient computes a step again
