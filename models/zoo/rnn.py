@@ -77,7 +77,7 @@ class Config:
         if self.copy and mechanism == "none":
             wrong.append("copy takes what attention looks at: with attention: none there is nothing to copy")
         if self.start == "zeros" and mechanism == "none":
-            wrong.append("start: zeros is for attention that looks somewhere: with none nothing would reach the decoder")
+            wrong.append("start: zeros is for attention that looks somewhere: with none nothing reaches the decoder")
         if self.values == "embedded":
             if mechanism in ("none", "multi_head"):
                 wrong.append(f"values: embedded is for attention that mixes values as they are, not for {mechanism}")

@@ -90,7 +90,7 @@ def test_input_feeding_is_for_after() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"attention": "none", "start": "zeros"}, "with none nothing would reach the decoder"),
+        ({"attention": "none", "start": "zeros"}, "with none nothing reaches the decoder"),
         ({"attention": "none", "values": "embedded"}, "mixes values as they are, not for none"),
         ({"attention": "multi_head", "values": "embedded"}, "mixes values as they are, not for multi_head"),
         ({"units": 8, "embedding": 6, "values": "embedded"}, "depth of units, got 6 and 8"),
