@@ -40,7 +40,8 @@ class Gmm(Attention):
     In the form of Battenberg 2020 (section 2.2, "V2"): softplus where Graves has exp, and Gaussians of area 1; with a
     query of zeros they move by one position and are `width` wide. What is looked at is never read: no key, no score.
     The means never go back. Our deviation: a row is normalised over the source, so that it is a distribution, as with
-    every other mechanism, even where all means are behind its end. The state is the means; the first query starts at -1.
+    every other mechanism, even where all means are behind its end. The state is the means; the first query starts at
+    -1.
     """
 
     Config = Config
