@@ -3,8 +3,6 @@
 BIN := .venv/bin
 # An interpreter that has PyTorch, for `make bench`.
 TORCH_PYTHON ?= $(BIN)/python
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile -q
-OF_MODELS := tests/conformance tests/models tests/components
 EXPORT := -q --frozen --format requirements-txt --no-annotate --no-header
 
 .PHONY: help setup run test bench check lock ui clean
@@ -20,9 +18,8 @@ setup: .venv/ready ## Make the environment, once
 run: setup ## Learn English pronunciation, from the dictionary to a served model
 	@$(BIN)/fovea run examples/quickstart.yaml
 
-test: setup ## Run all tests, in two parts: TensorFlow keeps what XLA compiled, gigabytes, until a process ends
-	@$(PYTEST) $(OF_MODELS)
-	@$(PYTEST) tests $(OF_MODELS:%=--ignore %)
+test: setup ## Run all tests
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -q tests
 
 bench: setup ## Time a training step against PyTorch's, and an epoch against the bare step (tests/benchmarks/README.md)
 	@$(BIN)/python -m tests.benchmarks.epoch
