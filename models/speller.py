@@ -50,15 +50,18 @@ class Speller(Seq2Seq):
         )
         # A state a layer, each of as many parts as the cell has.
         self.layout = (shape.layers, CELLS[shape.cell].parts)
-        self.first = shape.layers * self.layout[1] * shape.units
-        self.bridge = None if summary is None else Dense(summary, self.first, "tanh", name="bridge")
+        self.state_depth = shape.layers * self.layout[1] * shape.units
+        self.bridge = None if summary is None else Dense(summary, self.state_depth, "tanh", name="bridge")
         self.output_logits = output.logits(self.target_embedding, depth, tied)
 
     def first_state(self, keys: Keys, summary: tf.Tensor) -> State:
         """The decoder's state before its first piece, from where both directions of the encoder end, or zeros."""
         # Bahdanau 2015, A.2.2: s_0 = tanh(W h); here h is where both directions end, not the backward one alone.
         layers, parts = self.layout
-        first = self.bridge(summary) if self.bridge else tf.zeros([tf.shape(summary)[0], self.first], summary.dtype)
+        if self.bridge:
+            first = self.bridge(summary)
+        else:
+            first = tf.zeros([tf.shape(summary)[0], self.state_depth], summary.dtype)
         flat = tf.split(first, layers * parts, axis=-1)
         cells = tuple(tuple(flat[n * parts : (n + 1) * parts]) for n in range(layers))
         return self.decoder.start(cells, keys)

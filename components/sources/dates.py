@@ -218,8 +218,8 @@ def _row(form: Form, date: datetime.date, item: Input, line: int) -> Row:
         field = range(len(source), len(source) + len(text))
         source += text
         places = _PLACES.get(part.kind, ())
-        digits = _DIGITS.match(text)  # of the Korean "5월", which is the name of a month, too
-        if digits:  # they stand at the end of their places: "5" of "05", "26" of "2026"
+        # Digits stand at the end of their places: "5" of "05", "26" of "2026"; those of the Korean "5월", May, too.
+        if digits := _DIGITS.match(text):
             written = field[: digits.end()]
             links += [f"{at}-{place}" for place, at in zip(reversed(places), reversed(written), strict=False)]
         else:

@@ -85,17 +85,3 @@ def test_what_is_looked_at_nowhere_cannot_be_copied(section: str | dict[str, str
 def test_input_feeding_is_for_after() -> None:
     with pytest.raises(ValueError, match="input_feeding is for attend: after"):
         rnn.Config(attend="before", input_feeding=True)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"attention": "none", "start": "zeros"}, "with none nothing reaches the decoder"),
-        ({"attention": "none", "values": "embedded"}, "mixes values as they are, not for none"),
-        ({"attention": "multi_head", "values": "embedded"}, "mixes values as they are, not for multi_head"),
-        ({"units": 8, "embedding": 6, "values": "embedded"}, "depth of units, got 6 and 8"),
-    ],
-)
-def test_what_of_the_source_reaches_the_decoder(options: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        rnn.Config(**options)

@@ -55,3 +55,17 @@ def test_nothing_but_embeddings_reaches_a_decoder_that_starts_from_zeros(attend:
     ]
     np.testing.assert_allclose(said[0], said[1], atol=1e-6)
     assert np.abs(said[0] - said[2]).max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"attention": "none", "start": "zeros"}, "with none nothing reaches the decoder"),
+        ({"attention": "none", "values": "embedded"}, "mixes values as they are, not for none"),
+        ({"attention": "multi_head", "values": "embedded"}, "mixes values as they are, not for multi_head"),
+        ({"units": 8, "embedding": 6, "values": "embedded"}, "depth of units, got 6 and 8"),
+    ],
+)
+def test_what_of_the_source_reaches_the_decoder(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        rnn.Config(**options)
