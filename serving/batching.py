@@ -10,6 +10,7 @@ padded within our graphs, with a mask.
 from __future__ import annotations
 
 import collections
+import concurrent.futures
 import dataclasses
 import os
 import threading
@@ -38,15 +39,7 @@ class _Task:
     feeds: Feeds
     size: int
     end_s: float | None  # its deadline
-    done: threading.Event = dataclasses.field(default_factory=threading.Event)
-    outputs: Arrays = dataclasses.field(default_factory=list)
-    error: ServingError | None = None
-
-    def wait(self) -> Arrays:
-        self.done.wait()
-        if self.error is not None:
-            raise self.error
-        return self.outputs
+    outputs: concurrent.futures.Future[Arrays] = dataclasses.field(default_factory=concurrent.futures.Future)
 
 
 @dataclasses.dataclass
@@ -88,6 +81,21 @@ class BatchedModel:
             ServingError: INVALID_ARGUMENT: an input is a scalar, inputs differ in rows, or there are too many of them;
                 UNAVAILABLE: too much is waiting; RESOURCE_EXHAUSTED: the deadline was over before the run.
         """
+        tasks = self._submit(feeds, fetches, timeout_ms)
+        parts = [task.outputs.result() for task in tasks]
+        return parts[0] if len(parts) == 1 else [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+
+    def start(
+        self, feeds: Feeds, fetches: Sequence[str], timeout_ms: int, pool: concurrent.futures.Executor
+    ) -> concurrent.futures.Future[Arrays]:
+        """See `Servable.start`: what fits into a batch needs no thread of its own."""
+        if _rows(feeds) > self._parameters.execution_limit:
+            return pool.submit(self.run, feeds, fetches, timeout_ms)
+        (task,) = self._submit(feeds, fetches, timeout_ms)
+        return task.outputs
+
+    def _submit(self, feeds: Feeds, fetches: Sequence[str], timeout_ms: int) -> list[_Task]:
+        """Put a request into batches: as one task, or as several where large requests are split."""
         size = _rows(feeds)
         key = (tuple(sorted((name, str(array.dtype)) for name, array in feeds.items())), tuple(fetches))
         limit = self._parameters.execution_limit
@@ -96,7 +104,7 @@ class BatchedModel:
             message = f"Task size {size} is larger than maximum input batch size {largest}"
             raise ServingError(Status.INVALID_ARGUMENT, message)
         end_s = None if timeout_ms == NO_TIMEOUT else time.monotonic() + timeout_ms / 1000
-        starts = range(0, max(size, 1), limit)  # more than one where large requests are split
+        starts = range(0, max(size, 1), limit)
         tasks = [
             _Task(
                 {name: array[start : start + limit] for name, array in feeds.items()}, min(limit, size - start), end_s
@@ -104,8 +112,7 @@ class BatchedModel:
             for start in starts
         ]
         self._enqueue(key, tasks)
-        parts = [task.wait() for task in tasks]
-        return parts[0] if len(parts) == 1 else [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+        return tasks
 
     def close(self) -> None:
         """Let what waits run, and free the model."""
@@ -147,9 +154,8 @@ class BatchedModel:
             self._run(batch)
         except Exception as error:  # whatever it is, every task hears of it, and the thread lives on
             for task in batch.tasks:
-                task.error = serving_error(error)
-        for task in batch.tasks:
-            task.done.set()
+                if not task.outputs.done():
+                    task.outputs.set_exception(serving_error(error))
         return True
 
     def _next(self) -> _Batch | None:
@@ -193,7 +199,7 @@ class BatchedModel:
                 raise ServingError(Status.FAILED_PRECONDITION, message)
         first = 0
         for task in batch.tasks:
-            task.outputs = [output[first : first + task.size] for output in outputs]
+            task.outputs.set_result([output[first : first + task.size] for output in outputs])
             first += task.size
 
     def _run_each(self, batch: _Batch) -> None:
@@ -202,7 +208,7 @@ class BatchedModel:
             try:
                 self._run(_Batch(batch.key, batch.ready_s, [task]))
             except Exception as error:
-                task.error = serving_error(error)
+                task.outputs.set_exception(serving_error(error))
 
     def _merge(self, name: str, batch: _Batch, rows: int) -> np.ndarray[Any, Any]:
         """An input of all tasks, and copies of a row up to a size that is allowed."""

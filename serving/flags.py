@@ -14,7 +14,7 @@ Count = Annotated[int, annotated_types.Ge(0)]
 AtLeastOne = Annotated[int, annotated_types.Ge(1)]
 
 THREADS = 4 * (os.cpu_count() or 1)
-BATCHING_THREADS = 64  # a request that waits for its batch keeps a thread, so fewer threads would make small batches
+BATCHING_THREADS = 64  # over gRPC a request that waits for its batch keeps a thread: fewer would make small batches
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -23,6 +24,28 @@ Tensor = TypeVar("Tensor")
 METHOD_NAMES = tuple(f"tensorflow/serving/{name}" for name in ("predict", "classify", "regress"))
 
 
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What a request asks of a graph, by the names of tensors.
+
+    Attributes:
+        feeds: tensor name -> array.
+        tensors: output name -> tensor name.
+    """
+
+    feeds: Mapping[str, Array]
+    tensors: Mapping[str, str]
+
+    @property
+    def fetches(self) -> list[str]:
+        """The names of the tensors to fetch, in the order in which `outputs` takes them."""
+        return list(self.tensors.values())
+
+    def outputs(self, arrays: Sequence[Array]) -> dict[str, Array]:
+        """What was fetched, by the names of the outputs."""
+        return dict(zip(self.tensors, arrays, strict=True))
+
+
 def predict(
     model: Servable,
     signature_name: str,
@@ -32,12 +55,23 @@ def predict(
     timeout_ms: int = NO_TIMEOUT,
 ) -> dict[str, Array]:
     """Run a signature; `read` makes an array of an input, or raises ValueError."""
+    run = prepare(model, signature_name, inputs, read, output_filter)
+    return run.outputs(model.run(run.feeds, run.fetches, timeout_ms))
+
+
+def prepare(
+    model: Servable,
+    signature_name: str,
+    inputs: Mapping[str, Tensor],
+    read: Callable[[Tensor], Array],
+    output_filter: Sequence[str] = (),
+) -> Run:
+    """The run that `predict` makes."""
     signature = _signature(model, signature_name)
     note(signature=signature_name or SERVING_DEFAULT)
     _check_number_of_inputs(signature, inputs)
     feeds = _feeds(signature, inputs, read)
-    fetches = _fetches(signature, output_filter)
-    return dict(zip(fetches, model.run(feeds, list(fetches.values()), timeout_ms), strict=True))
+    return Run(feeds, _tensors(signature, output_filter))
 
 
 def _signature(model: Servable, name: str) -> meta_graph_pb2.SignatureDef:
@@ -91,9 +125,9 @@ def _feeds(
     return feeds
 
 
-def _fetches(signature: meta_graph_pb2.SignatureDef, output_filter: Sequence[str]) -> dict[str, str]:
+def _tensors(signature: meta_graph_pb2.SignatureDef, output_filter: Sequence[str]) -> dict[str, str]:
     """Output name -> tensor name, of the outputs that are asked for (none: of all)."""
-    fetches: dict[str, str] = {}
+    tensors: dict[str, str] = {}
     for alias in output_filter or sorted(signature.outputs):
         if alias not in signature.outputs:
             message = (
@@ -101,10 +135,10 @@ def _fetches(signature: meta_graph_pb2.SignatureDef, output_filter: Sequence[str
                 f" Outputs expected to be in the set {_braced(signature.outputs)}."
             )
             raise ServingError(Status.INVALID_ARGUMENT, message)
-        if alias in fetches:
+        if alias in tensors:
             raise ServingError(Status.INVALID_ARGUMENT, f"duplicate output tensor alias: {alias}")
-        fetches[alias] = signature.outputs[alias].name
-    return fetches
+        tensors[alias] = signature.outputs[alias].name
+    return tensors
 
 
 def _braced(names: Iterable[str]) -> str:

@@ -1,19 +1,26 @@
 """The REST API: routes, bodies and statuses, over a ServerCore. It knows nothing of sockets.
 
 `POST /v1/models/m:predict {"instances": ["a"]}` -> `200 {"predictions": ["A"]}`.
+
+Work of a moment is done where requests are awaited, one after the other; what may take longer, on threads of a pool.
+So a small request to a model whose runs are batched needs no thread, and thousands may wait.
 """
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
+import contextvars
 import dataclasses
+import functools
 import inspect
 import json
 import re
 import traceback
 import urllib.parse
 import zlib
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
 
 from google.protobuf import json_format
 from google.protobuf.message import Message
@@ -25,12 +32,14 @@ from serving.errors import ServingError, Status, http_status
 from serving.examples_json import read_examples
 from serving.inference import CLASSIFY, REGRESS, Method, Result, infer
 from serving.monitoring import Monitor
-from serving.predict import predict
+from serving.predict import Run, prepare
 from serving.results_json import write_classifications, write_regressions
+from serving.saved_model import Servable
 from serving.signatures import SERVING_DEFAULT
 
 MAX_UNZIPPED_BYTES = 100 * 2**20
 MAX_VERSION = 2**63 - 1
+SMALL = 4096  # bytes of JSON, or elements of arrays: of so many the work is of a moment, a tenth of a millisecond
 
 _CHOICE = r"(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
 _FLAGS = re.IGNORECASE | re.ASCII
@@ -45,12 +54,15 @@ CORS_HEADERS = {
     "Access-Control-Allow-Headers": "Content-Type",
 }
 
+T = TypeVar("T")
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """What flags say of the REST side."""
 
     timeout_ms: int  # of a run
+    threads: int
     cors: bool = False
     list_models: bool = False  # GET /v1/models
     metrics_path: str = ""  # where Prometheus finds the counts; "": nowhere
@@ -70,8 +82,13 @@ class RestApi:
 
     def __init__(self, core: ServerCore, settings: Settings, monitor: Monitor) -> None:
         self._core, self._settings, self._monitor = core, settings, monitor
+        self._pool = concurrent.futures.ThreadPoolExecutor(settings.threads, thread_name_prefix="rest")
 
-    def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Response:
+    def close(self) -> None:
+        """End its threads."""
+        self._pool.shutdown()
+
+    async def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Response:
         """`path` is the raw path with its query, `headers` have lower-case names."""
         plain = self._plain(path) if method == "GET" else None
         if plain is not None:
@@ -80,7 +97,9 @@ class RestApi:
         try:
             if not API.fullmatch(path):
                 raise ServingError(Status.NOT_FOUND, f"No such path: {path}")
-            text = "" if method == "OPTIONS" else self._route(method, path, _unzipped(headers, body))
+            if "gzip" in headers.get("content-encoding", ""):
+                body = await self._in_thread(_unzipped, body)
+            text = "" if method == "OPTIONS" else await self._route(method, path, body)
             status = Status.OK
         except ServingError as error:
             status, text = error.status, _error_json(error.message)
@@ -101,7 +120,7 @@ class RestApi:
             return _text(200, self._monitor.text())
         return None
 
-    def _route(self, method: str, path: str, body: bytes) -> str:
+    async def _route(self, method: str, path: str, body: bytes) -> str:
         pattern = {"POST": POST, "GET": GET}.get(method)
         match = pattern.fullmatch(path) if pattern else None
         if match is None:
@@ -115,33 +134,37 @@ class RestApi:
             return self._metadata(spec) if match["part"] == "metadata" else self._status(spec)
         runs = {
             "predict": lambda: self._predict(spec, body),
-            "classify": lambda: self._infer(spec, body, CLASSIFY, write_classifications),
-            "regress": lambda: self._infer(spec, body, REGRESS, write_regressions),
+            "classify": lambda: self._in_thread(self._infer, spec, body, CLASSIFY, write_classifications),
+            "regress": lambda: self._in_thread(self._infer, spec, body, REGRESS, write_regressions),
         }
         if match["method"] not in runs:  # the route may be in capitals, its method may not
             raise ServingError(Status.INVALID_ARGUMENT, f"Malformed request: {method} {path}")
-        return self._run(match["method"], runs[match["method"]])
+        return await self._run(match["method"], runs[match["method"]])
 
-    def _run(self, method: str, run: Callable[[], str]) -> str:
+    async def _run(self, method: str, run: Callable[[], Awaitable[str]]) -> str:
         with self._monitor.request(method, "REST") as seen:
             try:
-                return run()
+                return await run()
             except Exception as error:
                 seen.status = error.status.name if isinstance(error, ServingError) else Status.INTERNAL.name
                 raise
 
-    def _predict(self, spec: model_pb2.ModelSpec, body: bytes) -> str:
-        document = request_json.parse(body)
+    async def _predict(self, spec: model_pb2.ModelSpec, body: bytes) -> str:
+        document = await self._do(len(body), request_json.parse, body)
         with self._core.handle(spec) as handle:
-            name = document.signature_name or SERVING_DEFAULT
-            signature = handle.servable.signatures.get(name)
-            if signature is None:
-                message = f'Serving signature name: "{name}" not found in signature def'
-                raise ServingError(Status.INVALID_ARGUMENT, message)
-            dtypes = {alias: info.dtype for alias, info in sorted(signature.inputs.items())}
-            inputs, form = request_json.read_inputs(document, dtypes)
-            outputs = predict(handle.servable, name, inputs, lambda array: array, timeout_ms=self._settings.timeout_ms)
-        return response_json.write_outputs(outputs, form)
+            run, form = await self._do(len(body), _prepared, handle.servable, document)
+            running = handle.servable.start(run.feeds, run.fetches, self._settings.timeout_ms, self._pool)
+            arrays = await asyncio.wrap_future(running)
+        size = sum(array.size for array in arrays)
+        return await self._do(size, response_json.write_outputs, run.outputs(arrays), form)
+
+    async def _do(self, size: int, function: Callable[..., T], *arguments: Any) -> T:
+        """Call a function whose work grows with `size`: here if that is small."""
+        return function(*arguments) if size <= SMALL else await self._in_thread(function, *arguments)
+
+    async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
+        call = functools.partial(contextvars.copy_context().run, function, *arguments)  # it may note what it learns
+        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
 
     def _infer(
         self, spec: model_pb2.ModelSpec, body: bytes, method: Method[Result], write: Callable[[Result], str]
@@ -194,10 +217,20 @@ def _model_spec(match: re.Match[str]) -> model_pb2.ModelSpec:
     return spec
 
 
-def _unzipped(headers: Mapping[str, str], body: bytes) -> bytes:
-    """The body, unzipped if its header says so; nothing if that fails: the parser will say that it is empty."""
-    if "gzip" not in headers.get("content-encoding", ""):
-        return body
+def _prepared(model: Servable, document: request_json.Document) -> tuple[Run, request_json.Format]:
+    """What a document asks of a model, and the form that the answer shall have."""
+    name = document.signature_name or SERVING_DEFAULT
+    signature = model.signatures.get(name)
+    if signature is None:
+        message = f'Serving signature name: "{name}" not found in signature def'
+        raise ServingError(Status.INVALID_ARGUMENT, message)
+    dtypes = {alias: info.dtype for alias, info in sorted(signature.inputs.items())}
+    inputs, form = request_json.read_inputs(document, dtypes)
+    return prepare(model, name, inputs, lambda array: array), form
+
+
+def _unzipped(body: bytes) -> bytes:
+    """The body, unzipped; nothing if that fails: the parser will say that it is empty."""
     unzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     try:
         content = unzip.decompress(body, MAX_UNZIPPED_BYTES)

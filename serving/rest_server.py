@@ -1,9 +1,7 @@
-"""The HTTP server below the REST API: uvicorn for connections, keep-alive and draining, a thread pool for the work."""
+"""The HTTP server below the REST API: uvicorn, for connections, keep-alive and draining."""
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import errno
 import socket
 import threading
@@ -23,12 +21,13 @@ Message = dict[str, Any]
 class RestServer:
     """Listens from `start` on, in a thread of its own."""
 
-    def __init__(self, api: RestApi, threads: int, drain_timeout_s: int) -> None:
+    def __init__(self, api: RestApi, drain_timeout_s: int) -> None:
         self._api = api
-        self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="rest")
         config = uvicorn.Config(
             self._app,
             interface="asgi3",
+            loop="uvloop",
+            http="httptools",
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -52,7 +51,7 @@ class RestServer:
         self._server.should_exit = True
         if self._thread is not None:
             self._thread.join()
-        self._pool.shutdown()
+        self._api.close()
 
     async def _app(
         self,
@@ -69,8 +68,7 @@ class RestServer:
             more = message.get("more_body", False)
         path = (scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")).decode("latin-1")
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        loop = asyncio.get_running_loop()
-        response = await loop.run_in_executor(self._pool, self._api.answer, scope["method"], path, headers, bytes(body))
+        response = await self._api.answer(scope["method"], path, headers, bytes(body))
         fields = {**response.headers, "Content-Length": str(len(response.body))}
         names = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields.items()]
         await send({"type": "http.response.start", "status": response.status, "headers": names})

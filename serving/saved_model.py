@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
@@ -48,6 +49,15 @@ class Servable(Protocol):
         self, feeds: Mapping[str, np.ndarray[Any, Any]], fetches: Sequence[str], timeout_ms: int = NO_TIMEOUT
     ) -> list[np.ndarray[Any, Any]]:
         """Tensors in, tensors out, by their names in the graph; ServingError where that fails."""
+
+    def start(
+        self,
+        feeds: Mapping[str, np.ndarray[Any, Any]],
+        fetches: Sequence[str],
+        timeout_ms: int,
+        pool: concurrent.futures.Executor,
+    ) -> concurrent.futures.Future[list[np.ndarray[Any, Any]]]:
+        """The same, without waiting for it: where it needs a thread, it is one of the pool."""
 
     def close(self) -> None:
         """Free it."""
@@ -114,6 +124,16 @@ class SavedModel:
             raise serving_error(error) from error
         finally:
             pywrap_tf_session.TF_DeleteBuffer(buffer)
+
+    def start(
+        self,
+        feeds: Mapping[str, np.ndarray[Any, Any]],
+        fetches: Sequence[str],
+        timeout_ms: int,
+        pool: concurrent.futures.Executor,
+    ) -> concurrent.futures.Future[list[np.ndarray[Any, Any]]]:
+        """`run` on a thread of the pool."""
+        return pool.submit(self.run, feeds, fetches, timeout_ms)
 
     def _output(self, name: str) -> Any:
         if name not in self._outputs_by_name:

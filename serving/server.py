@@ -164,9 +164,13 @@ def _listen_and_drain(flags: Flags, core: ServerCore, stop: threading.Event, sta
     grpc_server = grpc_side.GrpcServer(core, settings, monitor)
     metrics_path = text_config.metrics_path(text_config.read_file(monitoring), monitoring) if monitoring else ""
     rest_settings = rest.Settings(
-        flags.rest_api_timeout_in_ms, flags.rest_api_enable_cors_support, flags.list_models, metrics_path
+        flags.rest_api_timeout_in_ms,
+        flags.rest_api_num_threads,
+        flags.rest_api_enable_cors_support,
+        flags.list_models,
+        metrics_path,
     )
-    rest_server = RestServer(rest.RestApi(core, rest_settings, monitor), flags.rest_api_num_threads, DRAIN_TIMEOUT_S)
+    rest_server = RestServer(rest.RestApi(core, rest_settings, monitor), DRAIN_TIMEOUT_S)
     try:
         grpc_server.start(addresses)
         if flags.rest_api_port:

@@ -32,16 +32,18 @@ class Config:
 
 
 class Gmm(Attention):
-    """Gaussians over the positions, each of which moves on by what the query says: Graves 2013, eq. 46 to 51.
+    """Gaussians over the positions, each of which moves on by what the query and the last reading say: Graves 2013.
 
-    w, D, s = U query + b;  mean_i = mean_{i-1} + softplus(D);  sigma = softplus(s)
-    weight_ij ~ sum_k softmax(w)_k N(j; mean_ik, sigma_ik)
+    w, D, s = U [query_i; read_{i-1}] + b;  mean_i = mean_{i-1} + softplus(D);  sigma = softplus(s)
+    weight_ij ~ sum_k softmax(w)_k N(j; mean_ik, sigma_ik);  read_i = sum_j weight_ij key_j
 
-    In the form of Battenberg 2020 (section 2.2, "V2"): softplus where Graves has exp, and Gaussians of area 1; with a
-    query of zeros they move by one position and are `width` wide. What is looked at is never read: no key, no score.
-    The means never go back. Our deviation: a row is normalised over the source, so that it is a distribution, as with
-    every other mechanism, even where all means are behind its end. The state is the means; the first query starts at
-    -1.
+    Equations 46 to 52, where the window read last is an input of the layer that moves it. Here a key is an encoder's
+    output, whatever the context mixes. No position is scored: one that was not looked at is never read.
+
+    In the form of Battenberg 2020 (section 2.2, "V2"): softplus where Graves has exp, and Gaussians of area 1; told
+    zeros they move by one position and are `width` wide. The means never go back. Our deviation: a row is normalised
+    over the source, so that it is a distribution, as with every other mechanism, even where all means are behind its
+    end. The state is the means and what was read; the first query starts at -1, with zeros.
     """
 
     Config = Config
@@ -49,23 +51,26 @@ class Gmm(Attention):
 
     def __init__(self, depth: int, value_depth: int, config: Any = None, **kwargs: Any) -> None:
         super().__init__(depth, value_depth, config, **kwargs)
-        self.mixture = Dense(depth, 3 * self.config.components, name="mixture")
+        self.mixture = Dense(depth + value_depth, 3 * self.config.components, name="mixture")
 
     def prepare(self, values: tf.Tensor, mask: tf.Tensor) -> Keys:
-        return Keys((), values, mask)
+        return Keys(values, values, mask)
 
     def begin(self, keys: Keys, queries: int | tf.Tensor = 1) -> Nest:
-        return tf.fill([tf.shape(keys.values)[0], 1, self.config.components], -1.0)
+        batch = tf.shape(keys.values)[0]
+        return tf.fill([batch, 1, self.config.components], -1.0), tf.zeros([batch, 1, self.value_depth])
 
     def call(self, query: tf.Tensor, keys: Keys, state: Nest = (), training: bool = False) -> Attended:
         mask = query_mask(keys.mask)
-        share, step, width = tf.split(tf.cast(self.mixture(query), tf.float32), 3, axis=-1)  # [batch, query, K]
-        means = state + tf.nn.softplus(step + _inverse_softplus(1.0))
+        means, read = state
+        said = self.mixture(tf.concat([query, tf.cast(read, query.dtype)], axis=-1))
+        share, step, width = tf.split(tf.cast(said, tf.float32), 3, axis=-1)  # [batch, query, K]
+        means += tf.nn.softplus(step + _inverse_softplus(1.0))
         sigma = tf.maximum(tf.nn.softplus(width + _inverse_softplus(self.config.width)), _NARROWEST)
         distance = tf.range(tf.cast(tf.shape(mask)[-1], tf.float32)) - means[..., None]  # [batch, query, K, source]
         parts = (tf.nn.log_softmax(share) - tf.math.log(sigma))[..., None] - 0.5 * (distance / sigma[..., None]) ** 2
         weights = masked_softmax(tf.reduce_logsumexp(parts, axis=-2), mask)
-        return Attended(mix(weights, keys.values), weights, means)
+        return Attended(mix(weights, keys.values), weights, (means, tf.cast(mix(weights, keys.keys), tf.float32)))
 
 
 def _inverse_softplus(value: float) -> float:

@@ -1,6 +1,6 @@
-"""Load on a model server over gRPC, from a light process of its own: `python -m tests.benchmarks.serving_load '{...}'`.
+"""Load on a model server, from a light process of its own: `python -m tests.benchmarks.serving_load '{...}'`.
 
-Requests are serialised before and answers stay bytes, so that the clients leave the processors to the server. Closed
+Requests are bytes before and answers stay bytes, so that the clients leave the processors to the server. Closed
 loop: so many clients, each with one request under way. Open loop: requests come when they come (Poisson), and are late
 from then on, however long they wait for their turn.
 """
@@ -11,6 +11,7 @@ import asyncio
 import base64
 import collections
 import dataclasses
+import functools
 import json
 import math
 import pathlib
@@ -19,17 +20,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import grpc
 import grpc.aio
+import uvloop
 
 from serving import wire
 from serving.grpc_client import MAX_MESSAGE_BYTES, PREDICT
+from tests.benchmarks import light_http
 
 TIMEOUT_S = 60
 PERCENTILES = (50, 90, 99)
+
+Call = Callable[[bytes], Awaitable[bytes]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,10 +42,12 @@ class Order:
     """What is asked of the process.
 
     Attributes:
-        address: of the server.
-        requests: a file, a serialised request in base64 a line; they are sent in order, again and again.
+        address: of the server, HOST:PORT, or http://HOST:PORT over REST.
+        requests: a file, a request in base64 a line (`PredictRequest`, or the JSON of REST); they are sent in order,
+            again and again.
+        path: of REST.
         clients: of a closed loop, each with a connection of its own.
-        rate: requests a second of an open loop; 0: a closed one.
+        rate: requests a second of an open loop, over gRPC; 0: a closed one.
         seconds: how long requests are sent, at most: SIGTERM ends it in order.
         count: so many requests instead.
         versions: say which version gave each answer.
@@ -48,6 +55,7 @@ class Order:
 
     address: str
     requests: str
+    path: str = ""
     clients: int = 1
     rate: float = 0.0
     seconds: float = 0.0
@@ -115,11 +123,7 @@ class _Load:
         self._told_to_end = True
 
     async def run(self) -> Outcome:
-        connections = max(1, min(self._order.clients, 8))  # of an HTTP/2 connection there may be many streams
-        channels = [_channel(self._order.address, number) for number in range(connections)]
-        calls = [channel.unary_unary(PREDICT) for channel in channels]
-        for call in calls:
-            await call(self._requests[0], timeout=TIMEOUT_S, wait_for_ready=True)
+        calls = await (self._over_rest() if self._order.path else self._over_grpc())
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._end)
         outcome = self._outcome
         outcome.began_s = time.monotonic()
@@ -131,11 +135,24 @@ class _Load:
         outcome.ended_s = time.monotonic()
         return outcome
 
-    async def _client(self, call: Any) -> None:
+    async def _over_grpc(self) -> list[Call]:
+        connections = max(1, min(self._order.clients, 8))  # of an HTTP/2 connection there may be many streams
+        channels = [_channel(self._order.address, number) for number in range(connections)]
+        calls = [functools.partial(channel.unary_unary(PREDICT), timeout=TIMEOUT_S) for channel in channels]
+        for call in calls:
+            await call(self._requests[0], wait_for_ready=True)
+        return calls
+
+    async def _over_rest(self) -> list[Call]:
+        self._requests = [light_http.post(self._order.path, body) for body in self._requests]
+        connections = [await light_http.connect(self._order.address) for _ in range(self._order.clients)]
+        return [connection.ask for connection in connections]
+
+    async def _client(self, call: Call) -> None:
         while self._goes_on():
             await self._ask(call, time.monotonic())
 
-    async def _open(self, calls: Sequence[Any]) -> None:
+    async def _open(self, calls: Sequence[Call]) -> None:
         arrivals = random.Random(7)
         due_s, tasks = time.monotonic(), set()
         while self._goes_on():
@@ -151,13 +168,16 @@ class _Load:
             return self._sent < self._order.count
         return time.monotonic() < self._outcome.began_s + self._order.seconds
 
-    async def _ask(self, call: Any, due_s: float) -> None:
+    async def _ask(self, call: Call, due_s: float) -> None:
         request = self._requests[self._sent % len(self._requests)]
         self._sent += 1
         try:
-            answer = await call(request, timeout=TIMEOUT_S)
+            answer = await call(request)
         except grpc.RpcError as error:
             self._outcome.failures[f"{error.code().name}: {error.details()}"] += 1  # type: ignore[attr-defined]
+            return
+        except (light_http.RefusedError, OSError) as error:
+            self._outcome.failures[str(error)] += 1
             return
         answered_s = time.monotonic()
         self._outcome.latencies_s.append(answered_s - due_s)
@@ -178,7 +198,7 @@ def _channel(address: str, number: int) -> grpc.aio.Channel:
 def main() -> None:
     """Do what the argument says, and print the outcome."""
     order = Order(**json.loads(sys.argv[1]))
-    print(json.dumps(asyncio.run(_Load(order).run()).document()))
+    print(json.dumps(uvloop.run(_Load(order).run()).document()))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from tests.serving.tiny_server import Server, running
 MODEL = "served"
 BATCHING = pathlib.Path(__file__).parents[2] / "serving" / "batching.pbtxt"
 BATCHED = ("--enable_batching", f"--batching_parameters_file={BATCHING}")
+PREDICT_PATH = f"/v1/models/{MODEL}:predict"
 FIRST = 1  # the version that is there at the start
 
 
@@ -105,6 +106,14 @@ def predict_request(texts: Sequence[str], signature: str = signatures.SERVING_DE
 
 def request_file(path: pathlib.Path, batches: Sequence[Sequence[str]]) -> str:
     """A file of serialised requests for `serving_load` -> its path."""
-    lines = [base64.b64encode(predict_request(texts).SerializeToString()).decode() for texts in batches]
-    path.write_text("\n".join(lines))
+    return _write(path, [predict_request(texts).SerializeToString() for texts in batches])
+
+
+def rest_request_file(path: pathlib.Path, batches: Sequence[Sequence[str]]) -> str:
+    """The same for REST."""
+    return _write(path, [json.dumps({"instances": list(texts)}).encode() for texts in batches])
+
+
+def _write(path: pathlib.Path, requests: Sequence[bytes]) -> str:
+    path.write_text("\n".join(base64.b64encode(request).decode() for request in requests))
     return str(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import statistics
 import sys
@@ -10,7 +11,7 @@ from typing import Any
 
 from tests.benchmarks import serving_load
 from tests.benchmarks.serving_line import Line, shown
-from tests.benchmarks.serving_server import Measured, mixed, request_file, words
+from tests.benchmarks.serving_server import PREDICT_PATH, Measured, mixed, request_file, rest_request_file, words
 from tests.benchmarks.worker import Worker
 
 CLIENTS, BATCH, BATCHES = 32, 32, 16
@@ -19,17 +20,28 @@ SHARES = (0.25, 0.5, 0.75, 0.9)  # of the throughput of a closed loop
 
 
 def batching(plain: Measured, batched: Measured, folder: pathlib.Path, rounds: int, seconds: float) -> Iterator[Line]:
-    """Single-row clients, with batching and without, in turns."""
-    file = request_file(folder / "words", [[word] for word in words(2000, seed=1)])
+    """Single-row clients over REST and over gRPC, with batching and without, in turns."""
+    rows = [[word] for word in words(2000, seed=1)]
+    order = serving_load.Order("", "", clients=CLIENTS, seconds=seconds)
+    rest = dataclasses.replace(order, requests=rest_request_file(folder / "words.json", rows), path=PREDICT_PATH)
+    grpc = dataclasses.replace(order, requests=request_file(folder / "words", rows))
+    for name, api, address in (
+        ("REST", rest, lambda side: side.server.rest_address),
+        ("gRPC", grpc, lambda side: side.server.grpc_address),
+    ):
+        with_, without = (dataclasses.replace(api, address=address(side)) for side in (batched, plain))
+        yield from _batching(name, with_, without, rounds)
+
+
+def _batching(api: str, with_: serving_load.Order, without: serving_load.Order, rounds: int) -> Iterator[Line]:
     sides: dict[str, list[dict[str, Any]]] = {"with": [], "without": []}
     for _ in range(rounds):
-        for name, side in (("without", plain), ("with", batched)):
-            order = serving_load.Order(side.server.grpc_address, file, clients=CLIENTS, seconds=seconds)
+        for name, order in (("without", without), ("with", with_)):
             sides[name].append(_answered(serving_load.load(order)))
     rates = {name: statistics.median(run["per_second"] for run in runs) for name, runs in sides.items()}
     ratio = rates["with"] / rates["without"]
     yield Line(
-        f"batching, {CLIENTS} clients of single rows: rows/s",
+        f"batching, {CLIENTS} clients of single rows over {api}: rows/s",
         f"{rates['with']:,.0f} with",
         f"{rates['without']:,.0f} without",
         f"{ratio:.2f}x",
@@ -40,7 +52,7 @@ def batching(plain: Measured, batched: Measured, folder: pathlib.Path, rounds: i
     latencies = {name: _median_ms(runs) for name, runs in sides.items()}
     spread = latencies["with"]["p99"] / latencies["with"]["p50"]
     yield Line(
-        "batching: latency",
+        f"batching over {api}: latency",
         shown(latencies["with"]),
         shown(latencies["without"]),
         f"{spread:.1f}x p50",

@@ -108,14 +108,16 @@ def gmm(layer: Any, queries: Array, values: Array, mask: Array) -> Array:
     def softplus(x: Array, at_zero: float) -> Array:
         return np.log1p((np.exp(at_zero) - 1) * np.exp(x))
 
-    means, rows = -np.ones(layer.config.components), []
+    means, read, rows = -np.ones(layer.config.components), np.zeros(values.shape[-1]), []
     for query in queries:
-        share, step, width = np.split(query @ kernel(layer.mixture) + layer.mixture.bias.numpy(), 3)
+        said = np.concatenate([query, read]) @ kernel(layer.mixture) + layer.mixture.bias.numpy()
+        share, step, width = np.split(said, 3)
         means = means + softplus(step, 1.0)
         sigma = np.maximum(softplus(width, layer.config.width), 0.1)
         density = [np.exp(-(((j - means) / sigma) ** 2) / 2) / (np.sqrt(2 * np.pi) * sigma) for j in range(SOURCE)]
         weights = np.array(density) @ softmax(share, np.ones_like(share)) * mask
         rows.append(weights / weights.sum())
+        read = rows[-1] @ values
     return np.array(rows)
 
 

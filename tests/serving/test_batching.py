@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,8 +15,8 @@ from serving import batching_parameters
 from serving.batching import BatchedModel, Feeds
 from serving.batching_parameters import Parameters
 from serving.errors import ServingError, Status
-from serving.predict import predict
-from serving.saved_model import SavedModel, Threads
+from serving.predict import predict, prepare
+from serving.saved_model import NO_TIMEOUT, SavedModel, Threads
 from tests.serving.tiny_server import DEADLINE_S, export_tiny_model, wait_until
 
 LONG = 10**12  # microseconds: a batch that waits until it is full
@@ -82,6 +83,18 @@ def test_a_large_request_runs_in_parts(model: Counting) -> None:
     batched = BatchedModel(model, parameters)
     assert together(batched, [TEXTS]) == [[0.75, 0.75, 1.0, 1.0, 1.0, 1.25]]
     assert sorted(model.rows) == [2, 4]
+    batched.close()
+
+
+def test_what_is_too_large_for_a_batch_waits_on_a_thread(model: Counting) -> None:
+    parameters = Parameters(max_batch_size=6, enable_large_batch_splitting=True, max_execution_batch_size=4)
+    batched = BatchedModel(model, parameters)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        for size in (3, 6):
+            run = prepare(batched, "half", {"x": np.arange(size, dtype=np.float32)}, np.asarray)
+            (y,) = batched.start(run.feeds, run.fetches, NO_TIMEOUT, pool).result(DEADLINE_S)
+            assert y.tolist() == (np.arange(size) / 2).tolist()
+    assert sorted(model.rows) == [2, 3, 4]
     batched.close()
 
 

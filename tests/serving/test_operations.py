@@ -114,6 +114,26 @@ def test_batches(operated: Server) -> None:
     assert caught.value.message == "Task size 5 is larger than maximum input batch size 4"
 
 
+def test_a_small_rest_request_waits_for_its_batch_without_a_thread(models: Path, tmp_path: Path) -> None:
+    """Only all four make the batch full, whose timeout is ten minutes, and there is one thread."""
+    (tmp_path / "batching").write_text("max_batch_size { value: 4 } batch_timeout_micros { value: 600000000 }")
+    flags = ["--enable_batching", f"--batching_parameters_file={tmp_path}/batching", "--rest_api_num_threads=1"]
+    answers: dict[int, list[float]] = {}
+    with running(models, tmp_path / "log", *flags) as started:
+        started.wait_ready()
+
+        def client(number: int) -> None:
+            with connect(started.rest_address, "tiny", timeout_s=60) as opened:
+                answers[number] = opened.predict("half", {"x": [float(number)]})["y"].tolist()
+
+        threads = [threading.Thread(target=client, args=[number]) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert answers == {number: [number / 2] for number in range(4)}
+
+
 def test_a_version_may_have_batching_parameters_of_its_own(models: Path, tmp_path: Path) -> None:
     flags = ["--enable_batching", "--enable_per_model_batching_parameters"]
     with running(models, tmp_path / "log", *flags) as started:
