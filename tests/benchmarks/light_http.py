@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import urllib.parse
+from typing import Any
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _HEAD_END = b"\r\n\r\n"
@@ -19,7 +20,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._received = b""
-        self._transport: asyncio.Transport
+        self._transport: Any = None
         self._answer: asyncio.Future[bytes] | None = None
 
     async def ask(self, request: bytes) -> bytes:
@@ -33,9 +34,8 @@ class Connection(asyncio.Protocol):
         self._transport.write(request)
         return await self._answer
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: Any) -> None:
         """See asyncio.Protocol."""
-        assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
