@@ -9,13 +9,39 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving import memory
 from serving.rest import RestApi
 
 KEEP_ALIVE_S = 120
+MAX_HEAD_BYTES = 2**16  # of a request's line and headers
 
 Message = dict[str, Any]
+
+
+class _Connection(HttpToolsProtocol):
+    """Uvicorn's, which would keep a head that does not end as far as it comes."""
+
+    _head_bytes = 0  # so far, of a head that has begun
+    _in_head = False
+
+    def on_message_begin(self) -> None:
+        """See httptools."""
+        super().on_message_begin()
+        self._in_head = True
+
+    def on_headers_complete(self) -> None:
+        """See httptools."""
+        self._in_head = False
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        super().data_received(data)
+        self._head_bytes = self._head_bytes + len(data) if self._in_head else 0
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self.send_400_response(f"The head of the request is longer than {MAX_HEAD_BYTES} bytes.")
 
 
 class RestServer:
@@ -27,7 +53,7 @@ class RestServer:
             self._app,
             interface="asgi3",
             loop="uvloop",
-            http="httptools",
+            http=_Connection,
             lifespan="off",
             log_config=None,
             access_log=False,

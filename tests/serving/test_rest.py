@@ -5,10 +5,12 @@ from __future__ import annotations
 import gzip
 import http.client
 import json
+import socket
 from typing import Any
 
 import pytest
 
+from serving.rest_server import MAX_HEAD_BYTES
 from tests.serving.tiny_server import Server
 
 PREDICT = "/v1/models/tiny:predict"
@@ -84,6 +86,14 @@ def test_a_connection_is_kept_also_after_an_error(server: Server) -> None:
         response.read()
         assert (response.status, connection.sock is socket) == (expected, True)
     connection.close()
+
+
+def test_a_head_that_does_not_end_is_refused(server: Server) -> None:
+    with socket.create_connection(("localhost", server.rest_port), timeout=60) as connection:
+        connection.sendall(b"GET /v1/models/tiny HTTP/1.1\r\nX: " + b"a" * 2 * MAX_HEAD_BYTES)
+        answer = connection.recv(4096)
+        assert answer.startswith(b"HTTP/1.1 400 ") and b"longer than 65536 bytes" in answer
+    assert server.http("GET", "/v1/models/tiny", X="a" * (MAX_HEAD_BYTES // 2))[0] == 200
 
 
 def test_a_chunked_body(server: Server) -> None:
