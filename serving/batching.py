@@ -150,6 +150,7 @@ class BatchedModel:
         batch = self._next()
         if batch is None:
             return False
+        batch.tasks = [task for task in batch.tasks if task.outputs.set_running_or_notify_cancel()]
         try:
             self._run(batch)
         except Exception as error:  # whatever it is, every task hears of it, and the thread lives on
@@ -172,6 +173,8 @@ class BatchedModel:
                 self._changed.wait(min((batch.ready_s for batch in self._batches), default=now_s + 3600) - now_s)
 
     def _run(self, batch: _Batch) -> None:
+        if not batch.tasks:  # nobody waits any more
+            return
         now_s = time.monotonic()
         ends = [task.end_s for task in batch.tasks]
         if all(end_s is not None and end_s <= now_s for end_s in ends):

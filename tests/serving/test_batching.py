@@ -98,6 +98,20 @@ def test_what_is_too_large_for_a_batch_waits_on_a_thread(model: Counting) -> Non
     batched.close()
 
 
+def test_nobody_suffers_from_one_who_gave_up(model: Counting) -> None:
+    batched = BatchedModel(model, Parameters(max_batch_size=2, batch_timeout_micros=LONG))
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        for given_up in (True, False):
+            runs = [prepare(batched, "half", {"x": np.float32([n])}, np.asarray) for n in range(2)]
+            first = batched.start(runs[0].feeds, runs[0].fetches, NO_TIMEOUT, pool)
+            if given_up:
+                assert first.cancel()
+            second = batched.start(runs[1].feeds, runs[1].fetches, NO_TIMEOUT, pool)
+            answers = [future.result(DEADLINE_S)[0].tolist() for future in (first, second) if not future.cancelled()]
+            assert answers == ([[0.5]] if given_up else [[0.0], [0.5]])
+    batched.close()
+
+
 def test_what_waits_when_the_model_is_closed_is_answered(model: Counting) -> None:
     batched = BatchedModel(model, Parameters(max_batch_size=2, batch_timeout_micros=LONG, max_enqueued_batches=1))
     answers: list[Any] = []
