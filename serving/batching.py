@@ -23,10 +23,8 @@ from tensorflow.core.protobuf import meta_graph_pb2
 
 from serving.batching_parameters import Parameters
 from serving.errors import ServingError, Status
-from serving.saved_model import NO_TIMEOUT, Servable, serving_error
+from serving.saved_model import NO_TIMEOUT, Arrays, Feeds, Servable, serving_error
 
-Arrays = list[np.ndarray[Any, Any]]
-Feeds = Mapping[str, np.ndarray[Any, Any]]
 # Names and types of the tensors that are fed, and names of those that are fetched: what may run together.
 Key = tuple[tuple[tuple[str, str], ...], tuple[str, ...]]
 OF_THE_BATCH = (Status.DEADLINE_EXCEEDED, Status.RESOURCE_EXHAUSTED, Status.CANCELLED)  # no fault of one of its tasks

@@ -3,7 +3,7 @@
 `POST /v1/models/m:predict {"instances": ["a"]}` -> `200 {"predictions": ["A"]}`.
 
 Work of a moment is done where requests are awaited, one after the other; what may take longer, on threads of a pool.
-So a small request to a model whose runs are batched needs no thread, and thousands may wait.
+So a small request to a model whose runs are batched needs no thread to wait in.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from serving.signatures import SERVING_DEFAULT
 
 MAX_UNZIPPED_BYTES = 100 * 2**20
 MAX_VERSION = 2**63 - 1
-SMALL = 4096  # bytes of JSON, or elements of arrays: of so many the work is of a moment, a tenth of a millisecond
+SMALL = 4096  # bytes of JSON, or elements of arrays: to read so many takes 0.2 ms of texts, 1 ms of numbers
 
 _CHOICE = r"(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
 _FLAGS = re.IGNORECASE | re.ASCII

@@ -18,6 +18,9 @@ from serving.errors import ServingError, Status
 
 NO_TIMEOUT = 0
 
+Arrays = list[np.ndarray[Any, Any]]
+Feeds = Mapping[str, np.ndarray[Any, Any]]
+
 
 @dataclasses.dataclass(frozen=True)
 class Threads:
@@ -45,18 +48,12 @@ class Servable(Protocol):
     def signatures(self) -> Mapping[str, meta_graph_pb2.SignatureDef]:
         """The signatures by name."""
 
-    def run(
-        self, feeds: Mapping[str, np.ndarray[Any, Any]], fetches: Sequence[str], timeout_ms: int = NO_TIMEOUT
-    ) -> list[np.ndarray[Any, Any]]:
+    def run(self, feeds: Feeds, fetches: Sequence[str], timeout_ms: int = NO_TIMEOUT) -> Arrays:
         """Tensors in, tensors out, by their names in the graph; ServingError where that fails."""
 
     def start(
-        self,
-        feeds: Mapping[str, np.ndarray[Any, Any]],
-        fetches: Sequence[str],
-        timeout_ms: int,
-        pool: concurrent.futures.Executor,
-    ) -> concurrent.futures.Future[list[np.ndarray[Any, Any]]]:
+        self, feeds: Feeds, fetches: Sequence[str], timeout_ms: int, pool: concurrent.futures.Executor
+    ) -> concurrent.futures.Future[Arrays]:
         """The same, without waiting for it: where it needs a thread, it is one of the pool."""
 
     def close(self) -> None:
@@ -105,9 +102,7 @@ class SavedModel:
         signatures: Mapping[str, meta_graph_pb2.SignatureDef] = self._meta_graph.signature_def
         return signatures
 
-    def run(
-        self, feeds: Mapping[str, np.ndarray[Any, Any]], fetches: Sequence[str], timeout_ms: int = NO_TIMEOUT
-    ) -> list[np.ndarray[Any, Any]]:
+    def run(self, feeds: Feeds, fetches: Sequence[str], timeout_ms: int = NO_TIMEOUT) -> Arrays:
         """{"text:0": [b"a"]}, ["upper:0"] -> [[b"A"]].
 
         This is the call below `Session.run`, which casts inputs to the placeholder's type where a server must refuse
@@ -126,12 +121,8 @@ class SavedModel:
             pywrap_tf_session.TF_DeleteBuffer(buffer)
 
     def start(
-        self,
-        feeds: Mapping[str, np.ndarray[Any, Any]],
-        fetches: Sequence[str],
-        timeout_ms: int,
-        pool: concurrent.futures.Executor,
-    ) -> concurrent.futures.Future[list[np.ndarray[Any, Any]]]:
+        self, feeds: Feeds, fetches: Sequence[str], timeout_ms: int, pool: concurrent.futures.Executor
+    ) -> concurrent.futures.Future[Arrays]:
         """`run` on a thread of the pool."""
         return pool.submit(self.run, feeds, fetches, timeout_ms)
 

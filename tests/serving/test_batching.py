@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from serving import batching_parameters
-from serving.batching import BatchedModel, Feeds
+from serving.batching import BatchedModel
 from serving.batching_parameters import Parameters
 from serving.errors import ServingError, Status
 from serving.predict import predict, prepare
-from serving.saved_model import NO_TIMEOUT, SavedModel, Threads
+from serving.saved_model import NO_TIMEOUT, Arrays, Feeds, SavedModel, Threads
 from tests.serving.tiny_server import DEADLINE_S, export_tiny_model, wait_until
 
 LONG = 10**12  # microseconds: a batch that waits until it is full
@@ -26,7 +26,7 @@ TEXTS = ["one", "two", "drei", "four", "five", "six!!"]
 class Counting(SavedModel):
     """A SavedModel that remembers the rows of its runs."""
 
-    def run(self, feeds: Feeds, fetches: Sequence[str], timeout_ms: int = 0) -> list[np.ndarray[Any, Any]]:
+    def run(self, feeds: Feeds, fetches: Sequence[str], timeout_ms: int = NO_TIMEOUT) -> Arrays:
         self.rows = [*getattr(self, "rows", []), len(next(iter(feeds.values())))]
         return super().run(feeds, fetches, timeout_ms)
 
