@@ -5,7 +5,6 @@ A validation row, ids of "K AE T" in and greedily decoded "K AH T" out, adds [1 
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -53,14 +52,15 @@ class DecodedScore:
         @tf.function(input_signature=[model.source], autograph=False)
         def decode(source: tf.Tensor) -> tf.Tensor:
             """As `model.source` says -> the best answer, int32 [batch, target]."""
-            memory = model.encode(source)
             lengths = tf.math.count_nonzero(model.source_mask(source), axis=-1)
             found = decoding.greedy(
-                functools.partial(model.step, memory=memory),
-                functools.partial(model.start, memory),
+                model.step,
+                model.start,
+                model.encode(source),
                 batch_size=tf.shape(source)[0],
                 max_length=settings.limits(lengths),
                 constraints=settings.constraints(lengths),
+                leave=True,
             )
             return found.tokens[:, 0]
 

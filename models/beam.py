@@ -1,6 +1,6 @@
-"""Beam search, a pure function of `start` and `step` as the searches of `models/decoding.py` are.
+"""Beam search, a pure function of a model's `step`, `start` and memory as the searches of `models/decoding.py` are.
 
-    beam_search(step, start, batch_size=1, beam_size=2, max_length=4) -> Hypotheses of the two best answers
+    beam_search(step, start, memory, batch_size=1, beam_size=2, max_length=4) -> Hypotheses of the two best answers
 
 Its scores may have a coverage penalty beside the length penalty: log P(Y) / lp(Y) + cp(X; Y) (Wu 2016, eq. 14).
 """
@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from models.constraints import NEVER, NONE, Constraints, Limit, Rules, limits_of
 from models.contract import END, PAD, START, Length, Nest, Step
-from models.decoding import Hypotheses, StartFunction, StepFunction, greedy, normalise
-from models.states import add_beam, keep_shapes
+from models.decoding import Hypotheses, Rows, StartFunction, StepFunction, greedy, normalise
+from models.states import add_beam, each_to_its_end
 
 # The least attention that counts: what hard attention did not look at costs 14 times the penalty, and not everything.
 _UNSEEN = 1e-6
@@ -46,6 +46,7 @@ class _Beam(NamedTuple):
 def beam_search(
     step: StepFunction,
     start: StartFunction,
+    memory: Nest,
     *,
     batch_size: Limit,
     beam_size: int,
@@ -56,6 +57,7 @@ def beam_search(
     source: tf.Tensor | None = None,
     n_best: int | None = None,
     constraints: Constraints = NONE,
+    leave: bool = False,
 ) -> Hypotheses:
     """The `n_best` (default: all of the beam) best-scored of the answers that a beam of `beam_size` comes across.
 
@@ -77,42 +79,43 @@ def beam_search(
         return greedy(
             step,
             start,
+            memory,
             batch_size=batch_size,
             max_length=max_length,
             room=room,
             length_penalty=length_penalty,
             constraints=constraints,
+            leave=leave,
         )
     limits, length = limits_of(max_length, batch_size, room)
     if coverage_penalty:
         step, start = _watched(step, start, source)
 
-    def unfinished(time: tf.Tensor, beam: _Beam) -> tf.Tensor:
+    def going(rows: Rows, beam: _Beam) -> tf.Tensor:
         # Log-probabilities only fall, the divisor is largest at the limit, and coverage only takes away: no live
         # hypothesis can score above this.
-        reachable = normalise(beam.live[:, 0], limits + 1, length_penalty)
-        return tf.logical_and(time < length, tf.reduce_any(reachable > beam.finished[:, n_best - 1]))
+        reachable = normalise(beam.live[:, 0], rows.limits + 1, length_penalty)
+        return reachable > beam.finished[:, n_best - 1]
 
-    def body(time: tf.Tensor, beam: _Beam) -> tuple[tf.Tensor, _Beam]:
-        said = step(beam.last, beam.state)
-        rules = Rules.of(constraints, limits, length, said.logits.shape[-1])
+    def body(time: tf.Tensor, rows: Rows, beam: _Beam) -> _Beam:
+        said = step(beam.last, beam.state, rows.memory)
+        rules = Rules.of(rows.constraints, rows.limits, length, said.logits.shape[-1])
         live, parents, pieces, ends = _continue(said.logits, beam.live, rules, time)
         at_limit = rules.at_limit(time)
         ends = tf.where(at_limit | _among_best(ends, live), ends, NEVER)
         live = tf.where(at_limit, NEVER, live)
         scores = normalise(ends, time + 1, length_penalty)
         if coverage_penalty:
-            scores += coverage(said.state.looked, source, coverage_penalty)
+            scores += coverage(said.state.looked, rows.source, coverage_penalty)
         here = tf.range(length) == time
         finished, finished_tokens = _best(
             tf.concat([beam.finished, scores], axis=1),
             tf.concat([beam.finished_tokens, tf.where(here, END, beam.live_tokens)], axis=1),
             beam_size,
         )
-        follow = tf.nest.map_structure(lambda leaf: tf.gather(leaf, parents, batch_dims=1), said.state)
         tokens = tf.where(here, pieces[..., None], tf.gather(beam.live_tokens, parents, batch_dims=1))
-        after = _Beam(pieces, live, tokens, finished, finished_tokens, follow)
-        return time + 1, keep_shapes(after, beam)
+        follow = tf.nest.map_structure(lambda leaf: tf.gather(leaf, parents, batch_dims=1), said.state)
+        return _Beam(pieces, live, tokens, finished, finished_tokens, follow)
 
     nothing = tf.fill([batch_size, beam_size], NEVER)
     no_tokens = tf.fill([batch_size, beam_size, length], PAD)
@@ -122,11 +125,18 @@ def beam_search(
         no_tokens,
         nothing,
         no_tokens,
-        add_beam(start(length), beam_size),
+        add_beam(start(memory, length), beam_size),
     )
-    _, beam = tf.while_loop(unfinished, body, (0, first), maximum_iterations=length)
-    scores = beam.finished[:, :n_best]
-    return Hypotheses(tf.where(tf.math.is_finite(scores)[..., None], beam.finished_tokens[:, :n_best], PAD), scores)
+    tokens, scores = each_to_its_end(
+        going,
+        body,
+        result=lambda beam: (beam.finished_tokens[:, :n_best], beam.finished[:, :n_best]),
+        rows=Rows(memory, limits, constraints, source),
+        state=first,
+        length=length,
+        leave=leave,
+    )
+    return Hypotheses(tf.where(tf.math.is_finite(scores)[..., None], tokens, PAD), scores)
 
 
 class _Watched(NamedTuple):
@@ -139,11 +149,14 @@ class _Watched(NamedTuple):
 def _watched(step: StepFunction, start: StartFunction, source: tf.Tensor) -> tuple[StepFunction, StartFunction]:
     """The same steps, whose state is a _Watched."""
 
-    def watched_step(tokens: tf.Tensor, before: _Watched) -> Step:
-        said = step(tokens, before.state)
+    def watched_step(tokens: tf.Tensor, before: _Watched, memory: Nest) -> Step:
+        said = step(tokens, before.state, memory)
         return said._replace(state=_Watched(said.state, before.looked + said.attention))
 
-    return watched_step, lambda length: _Watched(start(length), tf.zeros_like(source, tf.float32))
+    def watched_start(memory: Nest, length: Length) -> _Watched:
+        return _Watched(start(memory, length), tf.zeros_like(source, tf.float32))
+
+    return watched_step, watched_start
 
 
 def _continue(
@@ -156,12 +169,12 @@ def _continue(
     the vocabulary.
     """
     beam_size = live.shape[1]
-    totals = live - tf.reduce_logsumexp(logits, axis=-1)
     width = min(beam_size, logits.shape[-1])
-    best, pieces = tf.math.top_k(rules.pieces(logits, time), width)
-    candidates = tf.reshape(best + totals[..., None], [-1, beam_size * width])
+    best = rules.best(logits, time, width)
+    totals = live - best.log_total
+    candidates = tf.reshape(best.logits + totals[..., None], [-1, beam_size * width])
     live, chosen = tf.math.top_k(candidates, beam_size)
-    pieces = tf.gather(tf.reshape(pieces, [-1, beam_size * width]), chosen, batch_dims=1)
+    pieces = tf.gather(tf.reshape(best.pieces, [-1, beam_size * width]), chosen, batch_dims=1)
     return live, chosen // width, pieces, totals + rules.end(logits, time)
 
 

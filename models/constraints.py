@@ -8,10 +8,20 @@ import numpy as np
 import tensorflow as tf
 
 from models.contract import END, PAD, START, UNK, Length
+from models.top_k import top_k
 
 Limit: TypeAlias = int | tf.Tensor  # int32 [] or [batch] where it is a tensor
 
 NEVER = float("-inf")
+SPECIAL = 4  # so many pieces, the first, have rules of their own
+
+
+class Best(NamedTuple):
+    """The likeliest pieces of a step, best first; -inf where fewer may come."""
+
+    logits: tf.Tensor  # [batch, beam, count]
+    pieces: tf.Tensor  # int32 [batch, beam, count]
+    log_total: tf.Tensor  # [batch, beam], of all pieces: a logit less this is a log-probability
 
 
 class Constraints(NamedTuple):
@@ -20,6 +30,13 @@ class Constraints(NamedTuple):
     allow_unknown: bool = False  # UNK may be said
     min_length: Limit | None = None  # pieces before END, at least; the greatest length wins
     prefix: tf.Tensor | None = None  # how it begins: int32 [batch, any], PAD where it is free from there on
+
+    def take(self, rows: tf.Tensor) -> Constraints:
+        """Those of some rows: numbers, int32 [some]."""
+        least, prefix = self.min_length, self.prefix
+        if least is not None and tf.convert_to_tensor(least).shape.rank:
+            least = tf.gather(least, rows)
+        return self._replace(min_length=least, prefix=None if prefix is None else tf.gather(prefix, rows))
 
 
 NONE = Constraints()
@@ -53,6 +70,17 @@ class Rules(NamedTuple):
             return allowed
         forced = tf.gather(self.prefix, time, axis=1)[:, None, None]
         return tf.where(forced == PAD, allowed, tf.where(tf.range(logits.shape[-1]) == forced, logits, NEVER))
+
+    def best(self, logits: tf.Tensor, time: tf.Tensor, count: int) -> Best:
+        """What of [batch, beam, vocabulary] may come next and is not END, the likeliest `count`."""
+        best, pieces = top_k(self.pieces(logits, time), count)
+        if self.prefix is not None:
+            return Best(best, pieces, tf.reduce_logsumexp(logits, axis=-1))
+        # The highest of all is known: one pass over the vocabulary less. (`best[..., 0]` would do, but of what is cut
+        # once more XLA sorts the whole, at twice the time of a step.)
+        highest = tf.maximum(tf.reduce_max(best, axis=-1), tf.reduce_max(logits[..., :SPECIAL], axis=-1))
+        log_total = highest + tf.math.log(tf.reduce_sum(tf.exp(logits - highest[..., None]), axis=-1))
+        return Best(best, pieces, log_total)
 
     def end(self, logits: tf.Tensor, time: tf.Tensor) -> tf.Tensor:
         """The logit of END, -inf where it comes too soon: [batch, beam, vocabulary] -> [batch, beam]."""

@@ -1,9 +1,9 @@
-"""Greedy search and sampling, pure functions of `start(length) -> state` and `step(tokens, state) -> contract.Step`.
+"""Greedy search and sampling, pure functions of a model's `step`, its `start` and its memory (`models/contract.py`).
 
 They run in eager mode, in a graph, in a SavedModel and, with a static batch and limit, under XLA. A row gives the same
 answer alone as in a batch. A model that always prefers 7 and then END::
 
-    greedy(step, start, batch_size=1, max_length=4) -> Hypotheses(tokens [[[7, 3, 0, 0, 0]]], scores [[-0.2]])
+    greedy(step, start, memory, batch_size=1, max_length=4) -> Hypotheses(tokens [[[7, 3, 0, 0, 0]]], scores [[-0.2]])
 
 Scores are log P(Y) / ((5 + |Y|) / 6) ** length_penalty (Wu 2016, eq. 14), |Y| with END. Every answer ends with END: one
 that reaches its limit is closed with it, at the price of END's probability there.
@@ -11,6 +11,7 @@ that reaches its limit is closed with it, at the price of END's probability ther
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -18,10 +19,10 @@ import tensorflow as tf
 
 from models.constraints import NONE, Constraints, Limit, Rules, limits_of
 from models.contract import END, PAD, START, Length, Nest, Step
-from models.states import add_beam, keep_shapes
+from models.states import add_beam, each_to_its_end, take
 
-StartFunction = Callable[[Length], Nest]
-StepFunction = Callable[[tf.Tensor, Nest], Step]
+StartFunction = Callable[[Nest, Length], Nest]
+StepFunction = Callable[[tf.Tensor, Nest, Nest], Step]
 
 
 class Hypotheses(NamedTuple):
@@ -29,6 +30,28 @@ class Hypotheses(NamedTuple):
 
     tokens: tf.Tensor  # int32 [batch, beam, length], END kept as the last piece, PAD after it; length is max_length + 1
     scores: tf.Tensor  # float32 [batch, beam]
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """What a search knows of its rows.
+
+    Attributes:
+        memory: what was encoded, leaves [batch, ...].
+        limits: pieces before END, at most: int32 [batch].
+        constraints: what else their answers must be like.
+        source: where there is something to look at, bool [batch, source]; None where nobody asks.
+    """
+
+    memory: Nest
+    limits: tf.Tensor
+    constraints: Constraints
+    source: tf.Tensor | None = None
+
+    def take(self, rows: tf.Tensor) -> Rows:
+        """Some of them: numbers, int32 [some]."""
+        source = None if self.source is None else tf.gather(self.source, rows)
+        return Rows(take(self.memory, rows), tf.gather(self.limits, rows), self.constraints.take(rows), source)
 
 
 def normalise(log_probability: tf.Tensor, length: tf.Tensor, length_penalty: float) -> tf.Tensor:
@@ -46,37 +69,42 @@ class _Path(NamedTuple):
     state: Nest  # leaves [batch, 1, ...]
 
 
-# (Allowed logits of what is not END [batch, 1, vocabulary], that of END [batch, 1], time) -> a piece, int32 [batch, 1].
-Choice = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
+# (Logits [batch, 1, vocabulary], rules, time) -> a piece that may come, int32 [batch, 1].
+Choice = Callable[[tf.Tensor, Rules, tf.Tensor], tf.Tensor]
 
 
 def greedy(
     step: StepFunction,
     start: StartFunction,
+    memory: Nest,
     *,
     batch_size: Limit,
     max_length: Limit,
     room: Length | None = None,
     length_penalty: float = 0.0,
     constraints: Constraints = NONE,
+    leave: bool = False,
 ) -> Hypotheses:
     """The likeliest piece, step by step, until END or `max_length` pieces (END not counted; one number or int [batch]).
 
     `start` is asked once, for leaves [batch, ...] with room for as many steps as there will be; a step must keep their
     shapes. `room` is for XLA, where `max_length` is not static: see `limits_of`. PAD and START are never said, UNK only
-    if it is allowed. Hypotheses have a beam of one.
+    if it is allowed. With `leave`, which is not for XLA, rows that are done cost nothing: see `each_to_its_end`.
+    Hypotheses have a beam of one.
     """
 
-    def choose(allowed: tf.Tensor, end: tf.Tensor, time: tf.Tensor) -> tf.Tensor:
-        likeliest = tf.argmax(allowed, axis=-1, output_type=tf.int32)
-        return tf.where(end >= tf.reduce_max(allowed, axis=-1), END, likeliest)
+    def choose(logits: tf.Tensor, rules: Rules, time: tf.Tensor) -> tf.Tensor:
+        best = rules.best(logits, time, 1)
+        return tf.where(rules.end(logits, time) >= best.logits[..., 0], END, best.pieces[..., 0])
 
-    return _walk(step, start, choose, batch_size, limits_of(max_length, batch_size, room), length_penalty, constraints)
+    limits, length = limits_of(max_length, batch_size, room)
+    return _walk(step, start, choose, Rows(memory, limits, constraints), length, length_penalty, leave)
 
 
 def sample(
     step: StepFunction,
     start: StartFunction,
+    memory: Nest,
     *,
     seeds: tf.Tensor,
     max_length: Limit,
@@ -110,9 +138,9 @@ def sample(
         fn_output_signature=tf.float32,
     )
 
-    def choose(allowed: tf.Tensor, end: tf.Tensor, time: tf.Tensor) -> tf.Tensor:
-        pieces = tf.range(allowed.shape[-1])
-        logits = tf.where(pieces == END, end[..., None], allowed) / temperature
+    def choose(logits: tf.Tensor, rules: Rules, time: tf.Tensor) -> tf.Tensor:
+        pieces, end = tf.range(logits.shape[-1]), rules.end(logits, time)
+        logits = tf.where(pieces == END, end[..., None], rules.pieces(logits, time)) / temperature
         width = min(top_k or logits.shape[-1], logits.shape[-1])
         best, kept = tf.math.top_k(logits, width)
         chances = tf.nn.softmax(best)
@@ -120,7 +148,7 @@ def sample(
         chances = tf.where(tf.cumsum(chances, axis=-1, exclusive=True) < top_p, chances, 0.0)
         return tf.gather(kept, draw(chances, tf.gather(draws, time, axis=1)), batch_dims=2)
 
-    return _walk(step, start, choose, tf.shape(seeds)[0], (limits, length), length_penalty, constraints)
+    return _walk(step, start, choose, Rows(memory, limits, constraints), length, length_penalty, leave=False)
 
 
 def draw(chances: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
@@ -138,40 +166,44 @@ def _walk(
     step: StepFunction,
     start: StartFunction,
     choose: Choice,
-    batch_size: Limit,
-    limits_and_length: tuple[tf.Tensor, Limit],
+    rows: Rows,
+    length: Limit,
     length_penalty: float,
-    constraints: Constraints,
+    leave: bool,
 ) -> Hypotheses:
     """One piece after the other, as `choose` says."""
-    limits, length = limits_and_length
 
-    def unfinished(time: tf.Tensor, loop: _Path) -> tf.Tensor:
-        return tf.logical_and(time < length, tf.logical_not(tf.reduce_all(loop.done)))
-
-    def body(time: tf.Tensor, loop: _Path) -> tuple[tf.Tensor, _Path]:
-        said = step(loop.last, loop.state)
-        rules = Rules.of(constraints, limits, length, said.logits.shape[-1])
-        piece = choose(rules.pieces(said.logits, time), rules.end(said.logits, time), time)
+    def walk(time: tf.Tensor, rows: Rows, path: _Path) -> _Path:
+        said = step(path.last, path.state, rows.memory)
+        rules = Rules.of(rows.constraints, rows.limits, length, said.logits.shape[-1])
+        piece = choose(said.logits, rules, time)
         piece = tf.where(rules.at_limit(time), END, piece)
         chosen = tf.gather(said.logits, piece, batch_dims=2) - tf.reduce_logsumexp(said.logits, axis=-1)
-        piece, chosen = tf.where(loop.done, PAD, piece[:, 0]), chosen[:, 0]
-        after = _Path(
+        piece, chosen = tf.where(path.done, PAD, piece[:, 0]), chosen[:, 0]
+        return _Path(
             last=piece[:, None],
-            tokens=tf.where(tf.range(length) == time, piece[:, None], loop.tokens),
-            log_probability=tf.where(loop.done, loop.log_probability, loop.log_probability + chosen),
-            done=loop.done | (piece == END),
+            tokens=tf.where(tf.range(length) == time, piece[:, None], path.tokens),
+            log_probability=tf.where(path.done, path.log_probability, path.log_probability + chosen),
+            done=path.done | (piece == END),
             state=said.state,
         )
-        return time + 1, keep_shapes(after, loop)
 
+    count = tf.size(rows.limits)
     first = _Path(
-        last=tf.fill([batch_size, 1], START),
-        tokens=tf.fill([batch_size, length], PAD),
-        log_probability=tf.zeros([batch_size]),
-        done=tf.zeros([batch_size], tf.bool),
-        state=add_beam(start(length)),
+        last=tf.fill([count, 1], START),
+        tokens=tf.fill([count, length], PAD),
+        log_probability=tf.zeros([count]),
+        done=tf.zeros([count], tf.bool),
+        state=add_beam(start(rows.memory, length)),
     )
-    _, end = tf.while_loop(unfinished, body, (0, first), maximum_iterations=length)
-    pieces = tf.math.count_nonzero(end.tokens != PAD, axis=-1, dtype=tf.int32)
-    return Hypotheses(end.tokens[:, None], normalise(end.log_probability, pieces, length_penalty)[:, None])
+    tokens, log_probability = each_to_its_end(
+        going=lambda rows, path: tf.logical_not(path.done),
+        step=walk,
+        result=lambda path: (path.tokens, path.log_probability),
+        rows=rows,
+        state=first,
+        length=length,
+        leave=leave,
+    )
+    pieces = tf.math.count_nonzero(tokens != PAD, axis=-1, dtype=tf.int32)
+    return Hypotheses(tokens[:, None], normalise(log_probability, pieces, length_penalty)[:, None])

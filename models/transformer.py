@@ -142,15 +142,14 @@ class DecoderLayer(keras.layers.Layer):
         batch, beam, length = tf.shape(inputs)[0], tf.shape(inputs)[1], tf.shape(cache.keys)[3]
         # Each hypothesis is a row: it looks at keys of its own, with one query.
         within = tf.reshape(self.around_self_attention.enter(inputs), [batch * beam, 1, inputs.shape[-1]])
-        past = tf.reshape(tf.range(length) <= position[..., None], [batch * beam, 1, length])
-        new = self.self_attention.prepare(within, past)
-        here = (tf.range(length) == position[..., None])[:, :, None, :, None]
-        cache = Cache(*(tf.where(here, _apart(part, beam), old) for part, old in zip(new.keys, cache, strict=True)))
-        keys = tuple(_together(part) for part in cache)
-        # Multi-head attention makes its context of the projected values, among the keys; of the others only the last
-        # piece's are at hand.
-        attended = self.self_attention(within, Keys(keys, new.values, past))
-        inputs = self.around_self_attention.leave(inputs, tf.reshape(attended.context, tf.shape(inputs)))
+        said = tf.reshape(tf.range(length) < position[..., None], [batch * beam, length])
+        here = self.self_attention.prepare(within, tf.ones([batch * beam, 1], tf.bool))
+        past = Keys(tuple(_together(part) for part in cache), (), said)
+        context = self.self_attention.look_back(within, past, here)
+        # Read before it is written: a search moves the cache next, and XLA does both at once.
+        place = (tf.range(length) == position[..., None])[:, :, None, :, None]
+        cache = Cache(*(tf.where(place, _apart(part, beam), old) for part, old in zip(here.keys, cache, strict=True)))
+        inputs = self.around_self_attention.leave(inputs, tf.reshape(context, tf.shape(inputs)))
         return *self._look_at_source(inputs, source), cache
 
     def _look_at_source(self, inputs: tf.Tensor, source: Keys, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:

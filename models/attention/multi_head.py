@@ -54,9 +54,25 @@ class MultiHead(Attention):
         projected, values = keys.keys  # [batch, head, source, depth / heads]
         scores = tf.matmul(queries, projected, transpose_b=True)  # [batch, head, query, source]
         weights = masked_softmax(scores, query_mask(keys.mask)[:, None])
-        context = tf.transpose(tf.matmul(tf.cast(weights, values.dtype), values), [0, 2, 1, 3])
-        context = tf.reshape(context, tf.shape(query))  # the heads side by side again: [batch, query, depth]
-        return Attended(self.contexts(context), tf.reduce_mean(weights, axis=1))
+        context = tf.matmul(tf.cast(weights, values.dtype), values)
+        return Attended(self._join(context, query), tf.reduce_mean(weights, axis=1))
+
+    def look_back(self, query: tf.Tensor, past: Keys, here: Keys) -> tf.Tensor:
+        """The context of one query, [batch, 1, depth], that looks at the past and at where it is itself.
+
+        As `call` with the two side by side, which would be a copy of all that was said: a third of a step's time.
+        """
+        queries = self._split(self.queries(query)) * (self.depth // self.heads) ** -0.5
+        scores = [tf.matmul(queries, each.keys[0], transpose_b=True) for each in (past, here)]
+        masks = [query_mask(each.mask)[:, None] for each in (past, here)]
+        weights = masked_softmax(tf.concat(scores, axis=-1), tf.concat(masks, axis=-1))
+        weights = tf.cast(weights, query.dtype)
+        context = tf.matmul(weights[..., :-1], past.keys[1]) + weights[..., -1:] * here.keys[1]
+        return self._join(context, query)
+
+    def _join(self, context: tf.Tensor, query: tf.Tensor) -> tf.Tensor:
+        """The heads side by side, projected: [batch, head, query, depth / heads] -> [batch, query, value depth]."""
+        return self.contexts(tf.reshape(tf.transpose(context, [0, 2, 1, 3]), tf.shape(query)))
 
     def _split(self, inputs: tf.Tensor) -> tf.Tensor:
         """[batch, time, depth] -> [batch, head, time, depth / heads]."""

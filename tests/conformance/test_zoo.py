@@ -150,15 +150,16 @@ def batch(model: Seq2Seq, seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndar
     return {model.source.name: source, DECODER_IDS: np.where(decoder == END, PAD, decoder)}, target
 
 
-def decode(model: Seq2Seq, source: tf.Tensor, beam_size: int = 3) -> Hypotheses:
-    memory = model.encode(source)
+def decode(model: Seq2Seq, source: tf.Tensor, beam_size: int = 3, leave: bool = False) -> Hypotheses:
     return beam_search(
-        functools.partial(model.step, memory=memory),
-        functools.partial(model.start, memory),
+        model.step,
+        model.start,
+        model.encode(source),
         batch_size=tf.shape(source)[0],
         beam_size=beam_size,
         max_length=TARGET,
         length_penalty=0.6,
+        leave=leave,
     )
 
 
@@ -329,7 +330,7 @@ def test_a_saved_model_decodes_alike(family: str, options: dict[str, Any], tmp_p
 
         @tf.function(input_signature=[model.source])
         def decode(self, source: tf.Tensor) -> Hypotheses:
-            return decode(model, source)
+            return decode(model, source, leave=True)
 
     tf.saved_model.save(Export(), str(tmp_path))
     loaded = tf.saved_model.load(str(tmp_path))

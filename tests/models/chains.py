@@ -22,12 +22,18 @@ class Chain(NamedTuple):
     logits: np.ndarray  # float32 [batch, before, last, vocabulary]
     looks: np.ndarray  # float32 [batch, last, source], where the chain looks after a piece
 
-    def start(self, length: Length) -> dict[str, tf.Tensor]:
-        batch = len(self.logits)
-        return {"row": tf.range(batch), "before": tf.fill([batch, 1], PAD), "left": tf.fill([batch], length)}
+    @property
+    def memory(self) -> tf.Tensor:
+        """The numbers of the rows."""
+        return tf.range(len(self.logits))
 
-    def step(self, tokens: tf.Tensor, state: dict[str, tf.Tensor]) -> Step:
+    def start(self, memory: tf.Tensor, length: Length) -> dict[str, tf.Tensor]:
+        batch = tf.size(memory)
+        return {"row": memory, "before": tf.fill([batch, 1], PAD), "left": tf.fill([batch], length)}
+
+    def step(self, tokens: tf.Tensor, state: dict[str, tf.Tensor], memory: tf.Tensor) -> Step:
         tf.debugging.assert_positive(state["left"], "a step more than there is room for")
+        tf.debugging.assert_equal(state["row"], tf.broadcast_to(memory[:, None], tf.shape(tokens)), "another's memory")
         where = tf.stack([state["row"], state["before"][..., 0], tokens], axis=-1)
         logits = tf.gather_nd(tf.constant(self.logits), where)
         looked = tf.gather_nd(tf.constant(self.looks), where[..., ::2])
@@ -84,4 +90,4 @@ def pieces_of(tokens: tf.Tensor) -> tuple[int, ...]:
 
 
 def search(model: Chain, **options: object) -> Hypotheses:
-    return beam_search(model.step, model.start, batch_size=len(model.logits), **options)
+    return beam_search(model.step, model.start, model.memory, batch_size=len(model.logits), **options)

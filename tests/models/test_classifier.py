@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -28,10 +27,10 @@ def texts() -> np.ndarray:
 
 def test_the_best_answers_are_the_likeliest_classes_with_their_log_probabilities() -> None:
     model = build()
-    memory = model.encode(tf.constant(texts()))
     found = beam_search(
-        functools.partial(model.step, memory=memory),
-        functools.partial(model.start, memory),
+        model.step,
+        model.start,
+        model.encode(tf.constant(texts())),
         batch_size=3,
         beam_size=4,
         max_length=5,

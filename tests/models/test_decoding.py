@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from models.beam import beam_search
 from models.constraints import Constraints
-from models.contract import END, PAD, START, UNK, Length, Step
+from models.contract import END, PAD, START, UNK, Step
 from models.decoding import Hypotheses, greedy, sample
 from tests.models.chains import PIECES, Chain, chain, first_order, pieces_of, search
 
@@ -90,7 +90,7 @@ def test_greedy_takes_the_likeliest_piece_and_is_a_beam_of_one(seed: int, limit:
             break
         expected += (last,)
     options = {"max_length": limit, "length_penalty": alpha}
-    found = greedy(model.step, model.start, batch_size=1, **options)
+    found = greedy(model.step, model.start, model.memory, batch_size=1, **options)
     assert pieces_of(found.tokens[0, 0]) == expected
     np.testing.assert_allclose(found.scores[0, 0], model.score(0, expected, alpha), atol=1e-4)
     beam = search(model, beam_size=1, **options)
@@ -136,12 +136,53 @@ def test_unknown_is_said_only_where_it_is_allowed(beam_size: int) -> None:
 def test_the_search_stops_when_every_row_is_done(beam_size: int) -> None:
     model, steps = first_order({START: {4: 1.0}, 4: {END: 1.0}}), []
 
-    def step(tokens: tf.Tensor, state: dict[str, tf.Tensor]) -> Step:
+    def step(tokens: tf.Tensor, state: dict[str, tf.Tensor], memory: tf.Tensor) -> Step:
         steps.append(tokens)
-        return model.step(tokens, state)
+        return model.step(tokens, state, memory)
 
-    beam_search(step, model.start, batch_size=1, beam_size=beam_size, max_length=50, n_best=1)
+    beam_search(step, model.start, model.memory, batch_size=1, beam_size=beam_size, max_length=50, n_best=1)
     assert len(steps) == 2
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    seed=st.integers(0, 2**16),
+    limits=st.lists(st.integers(0, 5), max_size=9),
+    beam_size=st.sampled_from([1, 3]),
+    alpha=st.sampled_from([0.0, 1.0]),
+)
+def test_rows_that_leave_when_they_are_done_have_the_answers_of_those_that_stay(
+    seed: int, limits: list[int], beam_size: int, alpha: float
+) -> None:
+    model = chain(seed, batch=len(limits))
+    constraints = Constraints(
+        min_length=tf.constant([seed % 3] * len(limits)), prefix=tf.constant([[5, PAD]] * len(limits))
+    )
+    options = {"beam_size": beam_size, "max_length": tf.constant(limits, tf.int32), "length_penalty": alpha}
+    options |= {"constraints": constraints, "n_best": 1}
+    if beam_size > 1:
+        options |= {"coverage_penalty": 0.3, "source": tf.constant([[True, True, False]] * len(limits))}
+    stayed, left = (search(model, **options, leave=leave) for leave in (False, True))
+    np.testing.assert_array_equal(left.tokens, stayed.tokens)
+    np.testing.assert_allclose(left.scores, stayed.scores, rtol=1e-6)
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_a_row_that_has_left_costs_nothing(beam_size: int) -> None:
+    """Four rows say 0 to 3 pieces: of each step, how many rows it has."""
+    model, rows = chain(1, batch=4), []
+
+    def step(tokens: tf.Tensor, state: dict[str, tf.Tensor], memory: tf.Tensor) -> Step:
+        rows.append(len(tokens))
+        return model.step(tokens, state, memory)
+
+    limits = tf.constant([0, 1, 2, 3])
+    least = Constraints(min_length=limits)
+    options = {"batch_size": 4, "beam_size": beam_size, "max_length": limits, "constraints": least, "n_best": 1}
+    beam_search(step, model.start, model.memory, **options)
+    beam_search(step, model.start, model.memory, **options, leave=True)
+    assert rows[:4] == [4, 4, 4, 4]
+    assert rows[4:] == [4, 3, 2, 1]
 
 
 def compiled(model: Chain, jit_compile: bool, beam_size: int) -> Callable[[tf.Tensor], Hypotheses]:
@@ -160,18 +201,16 @@ def test_a_graph_and_xla_give_what_eager_mode_gives(beam_size: int, jit_compile:
     np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-5)
 
 
+@pytest.mark.parametrize("leave", [False, True])
 @pytest.mark.parametrize("beam_size", [1, 3])
-def test_a_saved_model_decodes_batches_and_limits_of_any_size(beam_size: int, tmp_path: str) -> None:
+def test_a_saved_model_decodes_batches_and_limits_of_any_size(beam_size: int, leave: bool, tmp_path: str) -> None:
     model = chain(5, batch=5)
 
     class Export(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.int32)])
         def decode(self, rows: tf.Tensor, limits: tf.Tensor) -> Hypotheses:
-            def start(length: Length) -> dict[str, tf.Tensor]:
-                return {key: tf.gather(leaf, rows) for key, leaf in model.start(length).items()}
-
-            options = {"batch_size": tf.size(rows), "beam_size": beam_size, "max_length": limits}
-            return beam_search(model.step, start, **options)
+            options = {"batch_size": tf.size(rows), "beam_size": beam_size, "max_length": limits, "leave": leave}
+            return beam_search(model.step, model.start, rows, **options)
 
     tf.saved_model.save(Export(), str(tmp_path))
     decode = tf.saved_model.load(str(tmp_path)).decode
@@ -200,7 +239,7 @@ def test_wrong_options_are_refused(options: dict[str, object], message: str) -> 
 def drawn(model: Chain, seeds: list[int], **options: object) -> Hypotheses:
     """A sample of the chain's first row for each seed."""
     rows = Chain(*(np.repeat(part[:1], len(seeds), axis=0) for part in model))
-    return sample(rows.step, rows.start, seeds=tf.constant(seeds), **options)
+    return sample(rows.step, rows.start, rows.memory, seeds=tf.constant(seeds), **options)
 
 
 def test_samples_come_as_often_as_the_model_says() -> None:
@@ -241,7 +280,7 @@ def test_what_leaves_one_piece_is_greedy_search(options: dict[str, float]) -> No
     for seed in range(5):
         model = chain(seed)
         found = drawn(model, [7, 8], max_length=5, **options)
-        expected = greedy(model.step, model.start, batch_size=1, max_length=5)
+        expected = greedy(model.step, model.start, model.memory, batch_size=1, max_length=5)
         np.testing.assert_array_equal(found.tokens, np.repeat(expected.tokens, 2, axis=0))
 
 
