@@ -132,12 +132,16 @@ class BatchedModel:
                     f"{len(own)} batches enqueued and max_enqueued_batches is {most}"
                 )
                 raise ServingError(Status.UNAVAILABLE, message)
+            news = self._closed
             for task in tasks:
                 if not own or own[-1].size + task.size > self._parameters.execution_limit:
                     own.append(_Batch(key, time.monotonic() + self._parameters.batch_timeout_micros / 1e6))
                     self._batches.append(own[-1])
+                    news = True
                 own[-1].tasks.append(task)
-            self._changed.notify_all()
+                news |= own[-1].size >= self._parameters.execution_limit
+            if news:  # or else the threads know when to look
+                self._changed.notify_all()
 
     def _work(self) -> None:
         while self._run_next():  # a thread that waits holds nothing of what it ran

@@ -61,6 +61,7 @@ class RestServer:
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=drain_timeout_s,
             server_header=False,
+            proxy_headers=False,  # nobody asks who the client is
         )
         self._server = uvicorn.Server(config)
         self._thread: threading.Thread | None = None

@@ -106,7 +106,9 @@ def _loader(flags: Flags) -> Callable[[str], Servable]:
     from serving.saved_model import SavedModel, Threads, serving_error
     from serving.warmup import warm_up
 
-    intra_op = flags.tensorflow_session_parallelism or flags.tensorflow_intra_op_parallelism
+    # Batches run side by side, one a processor: what is shared among processors within each only makes them wait.
+    default_intra_op = 1 if flags.enable_batching else 0
+    intra_op = flags.tensorflow_session_parallelism or flags.tensorflow_intra_op_parallelism or default_intra_op
     inter_op = flags.tensorflow_session_parallelism or flags.tensorflow_inter_op_parallelism
 
     batching = _batching(flags)

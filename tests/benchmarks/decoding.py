@@ -51,17 +51,17 @@ def _lines(path: pathlib.Path) -> list[str]:
 
 def measure(model: str, sources: list[str], rounds: int, threads: int) -> dict[str, Any]:
     """{"cases": {case: {side: {"target_tokens_per_s", "against", "alike"}}}, ...}."""
-    cases = {}
-    others = machine.Others()
+    cases, warnings = {}, []
     with tempfile.TemporaryDirectory() as folder:
         for case, (batch, beam) in CASES.items():
             asked = {"model": model, "sources": sources, "batch": batch, "beam": beam, "threads": threads}
             asked["folder"] = f"{folder}/{batch}-{beam}"
-            cases[case] = _case(asked, rounds, threads, others)
-    return {"machine": machine.name(), "rows": len(sources), "warning": others.warning(), "cases": cases}
+            cases[case], warning = _case(asked, rounds, threads)
+            warnings.append(warning)
+    return {"machine": machine.name(), "rows": len(sources), "warning": max(warnings), "cases": cases}
 
 
-def _case(asked: Mapping[str, Any], rounds: int, threads: int, others: machine.Others) -> dict[str, Any]:
+def _case(asked: Mapping[str, Any], rounds: int, threads: int) -> tuple[dict[str, Any], str]:
     with contextlib.ExitStack() as ended:
         workers = {}
         for name, side in {
@@ -71,13 +71,14 @@ def _case(asked: Mapping[str, Any], rounds: int, threads: int, others: machine.O
             workers[name] = Worker(sys.executable, "tests.benchmarks.decoding_side", threads, {**asked, **side})
             ended.callback(workers[name].close)
         seconds: dict[str, list[float]] = {name: [] for name in workers}
+        others = machine.Others()
         for _ in range(rounds):
             for name, worker in workers.items():
                 done = worker.run(1)
                 others.own(done["cpu_seconds"])
                 seconds[name].append(done["seconds"])
         answers = {name: worker.facts["answers"] for name, worker in workers.items()}
-        return {
+        sides = {
             name: {
                 "framework": workers[name].facts["framework"],
                 "target_tokens_per_s": workers[name].facts["tokens"] / statistics.median(seconds[name]),
@@ -86,6 +87,7 @@ def _case(asked: Mapping[str, Any], rounds: int, threads: int, others: machine.O
             }
             for name in workers
         }
+        return sides, others.warning()
 
 
 def text(report: Mapping[str, Any]) -> str:

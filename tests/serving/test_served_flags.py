@@ -97,6 +97,23 @@ def test_tags_that_the_model_does_not_have(folder: Path, capfd: Any) -> None:
     assert message in capfd.readouterr().err
 
 
+def test_a_warm_up_request_is_run_as_often_as_the_flag_says(tmp_path: Path) -> None:
+    class Counter(tf.Module):
+        def __init__(self) -> None:
+            self.runs = tf.Variable(0)
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
+        def run(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"runs": tf.fill(tf.shape(x), self.runs.assign_add(1))}
+
+    counter = Counter()
+    tf.saved_model.save(counter, str(tmp_path / "models" / "1"), signatures=counter.run)
+    write_warm_up(tmp_path / "models" / "1", warm_up_record("serving_default", x=[5.0]))
+    with running(tmp_path / "models", tmp_path / "log", "--num_request_iterations_for_warmup=3") as started:
+        started.wait_ready()
+        assert started.predict({"instances": [5.0]}) == (200, {"predictions": [4]})
+
+
 def test_too_many_warm_up_requests(folder: Path, tmp_path: Path) -> None:
     model = SavedModel(str(folder / "models" / "3"), ["serve"], Threads())
     write_warm_up(tmp_path, *[b""] * (MAX_RECORDS + 1))
