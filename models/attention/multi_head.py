@@ -60,7 +60,7 @@ class MultiHead(Attention):
     def look_back(self, query: tf.Tensor, past: Keys, here: Keys) -> tf.Tensor:
         """The context of one query, [batch, 1, depth], that looks at the past and at where it is itself.
 
-        As `call` with the two side by side, which would be a copy of all that was said: a third of a step's time.
+        As `call` with the two side by side, which would be a copy of all that was said.
         """
         queries = self._split(self.queries(query)) * (self.depth // self.heads) ** -0.5
         scores = [tf.matmul(queries, each.keys[0], transpose_b=True) for each in (past, here)]
