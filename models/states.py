@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from models.contract import Length, Nest
 
-R = TypeVar("R", bound="Rows")
+R = TypeVar("R", bound="HasRows")
 
 
-class Rows(Protocol):
+class HasRows(Protocol):
     """What a loop knows of the rows of a batch."""
 
     def take(self: R, rows: tf.Tensor) -> R:
