@@ -60,7 +60,7 @@ class DecodedScore:
                 batch_size=tf.shape(source)[0],
                 max_length=settings.limits(lengths),
                 constraints=settings.constraints(lengths),
-                leave=True,
+                leaving="any",
             )
             return found.tokens[:, 0]
 

@@ -14,7 +14,8 @@ import tensorflow as tf
 from models.constraints import NEVER, NONE, Constraints, Limit, Rules, limits_of
 from models.contract import END, PAD, START, Length, Nest, Step
 from models.decoding import Hypotheses, Rows, StartFunction, StepFunction, greedy, normalise
-from models.states import add_beam, each_to_its_end
+from models.states import add_beam
+from models.walk import Leaving, Walk
 
 # The least attention that counts: what hard attention did not look at costs 14 times the penalty, and not everything.
 _UNSEEN = 1e-6
@@ -57,7 +58,7 @@ def beam_search(
     source: tf.Tensor | None = None,
     n_best: int | None = None,
     constraints: Constraints = NONE,
-    leave: bool = False,
+    leaving: Leaving = "none",
 ) -> Hypotheses:
     """The `n_best` (default: all of the beam) best-scored of the answers that a beam of `beam_size` comes across.
 
@@ -85,11 +86,11 @@ def beam_search(
             room=room,
             length_penalty=length_penalty,
             constraints=constraints,
-            leave=leave,
+            leaving=leaving,
         )
     limits, length = limits_of(max_length, batch_size, room)
     if coverage_penalty:
-        step, start = _watched(step, start, source)
+        step = _watched(step)
 
     def going(rows: Rows, beam: _Beam) -> tf.Tensor:
         # Log-probabilities only fall, the divisor is largest at the limit, and coverage only takes away: no live
@@ -97,7 +98,7 @@ def beam_search(
         reachable = normalise(beam.live[:, 0], rows.limits + 1, length_penalty)
         return reachable > beam.finished[:, n_best - 1]
 
-    def body(time: tf.Tensor, rows: Rows, beam: _Beam) -> _Beam:
+    def one_more(time: tf.Tensor, rows: Rows, beam: _Beam) -> _Beam:
         said = step(beam.last, beam.state, rows.memory)
         rules = Rules.of(rows.constraints, rows.limits, length, said.logits.shape[-1])
         live, parents, pieces, ends = _continue(said.logits, beam.live, rules, time)
@@ -117,25 +118,30 @@ def beam_search(
         follow = tf.nest.map_structure(lambda leaf: tf.gather(leaf, parents, batch_dims=1), said.state)
         return _Beam(pieces, live, tokens, finished, finished_tokens, follow)
 
-    nothing = tf.fill([batch_size, beam_size], NEVER)
-    no_tokens = tf.fill([batch_size, beam_size, length], PAD)
-    first = _Beam(
-        tf.fill([batch_size, beam_size], START),
-        tf.concat([tf.zeros([batch_size, 1]), nothing[:, 1:]], axis=1),  # the copies of START are not alternatives
-        no_tokens,
-        nothing,
-        no_tokens,
-        add_beam(start(memory, length), beam_size),
-    )
-    tokens, scores = each_to_its_end(
+    def first(rows: Rows, room: Length) -> _Beam:
+        count = tf.size(rows.limits)
+        state = start(rows.memory, room)
+        if coverage_penalty:
+            state = _Watched(state, tf.zeros_like(rows.source, tf.float32))
+        nothing = tf.fill([count, beam_size], NEVER)
+        no_tokens = tf.fill([count, beam_size, length], PAD)
+        return _Beam(
+            tf.fill([count, beam_size], START),
+            tf.concat([tf.zeros([count, 1]), nothing[:, 1:]], axis=1),  # the copies of START are not alternatives
+            no_tokens,
+            nothing,
+            no_tokens,
+            add_beam(state, beam_size),
+        )
+
+    steps = Walk(
         going,
-        body,
+        one_more,
         result=lambda beam: (beam.finished_tokens[:, :n_best], beam.finished[:, :n_best]),
-        rows=Rows(memory, limits, constraints, source),
-        state=first,
+        first=first,
         length=length,
-        leave=leave,
     )
+    tokens, scores = steps.to_the_end(Rows(memory, limits, constraints, source), leaving)
     return Hypotheses(tf.where(tf.math.is_finite(scores)[..., None], tokens, PAD), scores)
 
 
@@ -146,17 +152,14 @@ class _Watched(NamedTuple):
     looked: tf.Tensor  # float32 [batch, source], the sum of its attention
 
 
-def _watched(step: StepFunction, start: StartFunction, source: tf.Tensor) -> tuple[StepFunction, StartFunction]:
-    """The same steps, whose state is a _Watched."""
+def _watched(step: StepFunction) -> StepFunction:
+    """The same step, whose state is a _Watched."""
 
     def watched_step(tokens: tf.Tensor, before: _Watched, memory: Nest) -> Step:
         said = step(tokens, before.state, memory)
         return said._replace(state=_Watched(said.state, before.looked + said.attention))
 
-    def watched_start(memory: Nest, length: Length) -> _Watched:
-        return _Watched(start(memory, length), tf.zeros_like(source, tf.float32))
-
-    return watched_step, watched_start
+    return watched_step
 
 
 def _continue(

@@ -116,8 +116,8 @@ class Seq2Seq(keras.Model, abc.ABC):
     def start(self, memory: Nest, length: Length) -> Nest:
         """The decoder's state before its first piece, leaves [batch, ...] (decoding adds the beam axis).
 
-        `length` is the number of steps that will be made at most: a state that holds what was said keeps its shape.
-        What a step beyond it says is not defined.
+        `length` is the number of steps that there is room for: a state that holds what was said keeps its shape. What a
+        step beyond it says is not defined. A state with more room is the same with zeros at the end of an axis.
         """
 
     @abc.abstractmethod
@@ -127,6 +127,13 @@ class Seq2Seq(keras.Model, abc.ABC):
     @abc.abstractmethod
     def call(self, inputs: dict[str, tf.Tensor], training: bool = False) -> Decoded:
         """All steps at once: {self.source.name: source, DECODER_IDS: int32 [batch, target]} -> Decoded."""
+
+    def freeze(self) -> list[tf.Variable]:
+        """Compute once what steps would compute again and again of the weights alone -> what was computed.
+
+        An export does so, and saves it beside the weights. Weights must not change from then on.
+        """
+        return []
 
     def auxiliary_loss(self, decoded: Decoded, target_ids: tf.Tensor) -> tf.Tensor:
         """What training adds to the cross-entropy, summed over the pieces: float32 []; nothing for most models."""

@@ -19,7 +19,8 @@ import tensorflow as tf
 
 from models.constraints import NONE, Constraints, Limit, Rules, limits_of
 from models.contract import END, PAD, START, Length, Nest, Step
-from models.states import add_beam, each_to_its_end, take
+from models.states import add_beam, take
+from models.walk import Leaving, Walk
 
 StartFunction = Callable[[Nest, Length], Nest]
 StepFunction = Callable[[tf.Tensor, Nest, Nest], Step]
@@ -83,13 +84,13 @@ def greedy(
     room: Length | None = None,
     length_penalty: float = 0.0,
     constraints: Constraints = NONE,
-    leave: bool = False,
+    leaving: Leaving = "none",
 ) -> Hypotheses:
     """The likeliest piece, step by step, until END or `max_length` pieces (END not counted; one number or int [batch]).
 
-    `start` is asked once, for leaves [batch, ...] with room for as many steps as there will be; a step must keep their
-    shapes. `room` is for XLA, where `max_length` is not static: see `limits_of`. PAD and START are never said, UNK only
-    if it is allowed. With `leave`, which is not for XLA, rows that are done cost nothing: see `each_to_its_end`.
+    `start` is asked for leaves [batch, ...] with room for some steps, and again for those of more; a step must keep
+    their shapes. `room` is for XLA, where `max_length` is not static: see `limits_of`. PAD and START are never said,
+    UNK only if it is allowed. `leaving`: how rows that are done leave, "halves" under XLA: see `models/walk.py`.
     Hypotheses have a beam of one.
     """
 
@@ -98,7 +99,7 @@ def greedy(
         return tf.where(rules.end(logits, time) >= best.logits[..., 0], END, best.pieces[..., 0])
 
     limits, length = limits_of(max_length, batch_size, room)
-    return _walk(step, start, choose, Rows(memory, limits, constraints), length, length_penalty, leave)
+    return _walk(step, start, choose, Rows(memory, limits, constraints), length, length_penalty, leaving)
 
 
 def sample(
@@ -148,7 +149,7 @@ def sample(
         chances = tf.where(tf.cumsum(chances, axis=-1, exclusive=True) < top_p, chances, 0.0)
         return tf.gather(kept, draw(chances, tf.gather(draws, time, axis=1)), batch_dims=2)
 
-    return _walk(step, start, choose, Rows(memory, limits, constraints), length, length_penalty, leave=False)
+    return _walk(step, start, choose, Rows(memory, limits, constraints), length, length_penalty, "none")
 
 
 def draw(chances: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
@@ -169,11 +170,11 @@ def _walk(
     rows: Rows,
     length: Limit,
     length_penalty: float,
-    leave: bool,
+    leaving: Leaving,
 ) -> Hypotheses:
     """One piece after the other, as `choose` says."""
 
-    def walk(time: tf.Tensor, rows: Rows, path: _Path) -> _Path:
+    def one_more(time: tf.Tensor, rows: Rows, path: _Path) -> _Path:
         said = step(path.last, path.state, rows.memory)
         rules = Rules.of(rows.constraints, rows.limits, length, said.logits.shape[-1])
         piece = choose(said.logits, rules, time)
@@ -188,22 +189,23 @@ def _walk(
             state=said.state,
         )
 
-    count = tf.size(rows.limits)
-    first = _Path(
-        last=tf.fill([count, 1], START),
-        tokens=tf.fill([count, length], PAD),
-        log_probability=tf.zeros([count]),
-        done=tf.zeros([count], tf.bool),
-        state=add_beam(start(rows.memory, length)),
-    )
-    tokens, log_probability = each_to_its_end(
+    def first(rows: Rows, room: Length) -> _Path:
+        count = tf.size(rows.limits)
+        return _Path(
+            last=tf.fill([count, 1], START),
+            tokens=tf.fill([count, length], PAD),
+            log_probability=tf.zeros([count]),
+            done=tf.zeros([count], tf.bool),
+            state=add_beam(start(rows.memory, room)),
+        )
+
+    steps = Walk(
         going=lambda rows, path: tf.logical_not(path.done),
-        step=walk,
+        step=one_more,
         result=lambda path: (path.tokens, path.log_probability),
-        rows=rows,
-        state=first,
+        first=first,
         length=length,
-        leave=leave,
     )
+    tokens, log_probability = steps.to_the_end(rows, leaving)
     pieces = tf.math.count_nonzero(tokens != PAD, axis=-1, dtype=tf.int32)
     return Hypotheses(tokens[:, None], normalise(log_probability, pieces, length_penalty)[:, None])

@@ -51,6 +51,10 @@ class Logits(Dense):
         """[batch, target, depth] -> float32 [batch, target, vocabulary]."""
         return _in_float32(vector, tf.convert_to_tensor(self.kernel), self.bias)
 
+    def freeze(self) -> list[tf.Variable]:
+        """See `Seq2Seq.freeze`: the kernel is what a product wants."""
+        return []
+
 
 class TiedLogits(keras.layers.Layer):
     """The vocabulary's own embeddings as the output projection (Press 2017): logits = E vector + b, as in `Logits`."""
@@ -59,11 +63,21 @@ class TiedLogits(keras.layers.Layer):
         super().__init__(**kwargs)
         self.table = embedding
         self.bias = self.add_weight(shape=(embedding.input_dim,), initializer="zeros", name="bias")
+        self.kernel: tf.Variable | None = None
         self.built = True
 
     def call(self, vector: tf.Tensor) -> tf.Tensor:
         """[batch, target, depth of the embedding] -> float32 [batch, target, vocabulary]."""
-        return _in_float32(vector, tf.transpose(tf.convert_to_tensor(self.table.embeddings)), self.bias)
+        kernel = tf.transpose(tf.convert_to_tensor(self.table.embeddings)) if self.kernel is None else self.kernel
+        return _in_float32(vector, kernel, self.bias)
+
+    def freeze(self) -> list[tf.Variable]:
+        """See `Seq2Seq.freeze`: the embeddings transposed, which a product of few rows would do before each.
+
+        Without XLA, 5 vectors by 10,000 embeddings of 128 take 0.5 ms with it and 2.7 without.
+        """
+        self.kernel = tf.Variable(tf.transpose(self.table.embeddings), trainable=False, name="kernel")
+        return [self.kernel]
 
 
 def _in_float32(vector: tf.Tensor, kernel: tf.Tensor, bias: keras.Variable) -> tf.Tensor:

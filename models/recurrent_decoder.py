@@ -66,8 +66,8 @@ class Decoder(keras.layers.Layer, abc.ABC):
         """All steps: [batch, target, embedding], leaves [batch, ...] -> Said."""
 
     @abc.abstractmethod
-    def step(self, inputs: tf.Tensor, state: State, keys: Keys) -> tuple[Said, State]:
-        """One step: [batch, beam, embedding], leaves [batch, beam, ...] -> (Said, the next state)."""
+    def step(self, projected: tf.Tensor, state: State, keys: Keys) -> tuple[Said, State]:
+        """One step: (Said, the next state) from what `bottom.project` makes of the inputs, [batch, beam, ...]."""
 
     def say(self, hidden: tf.Tensor, attended: Attended) -> Said:
         """Luong 2015, eq. 5: tanh(W [context; hidden]); for "before" too, in place of Bahdanau's maxout (A.2.2)."""
@@ -132,8 +132,8 @@ class AttendAfter(Decoder):
         questions = self.attention.begin(keys, tf.shape(inputs)[1])
         return self.say(hidden, self.attention(hidden, keys, questions, training=training))
 
-    def step(self, inputs: tf.Tensor, state: State, keys: Keys) -> tuple[Said, State]:
-        hidden, attended, state = self._advance(self.bottom.project(inputs), state, keys, training=False)
+    def step(self, projected: tf.Tensor, state: State, keys: Keys) -> tuple[Said, State]:
+        hidden, attended, state = self._advance(projected, state, keys, training=False)
         return self.say(hidden, attended), state
 
     def _advance(
@@ -171,8 +171,8 @@ class AttendBefore(Decoder):
             hidden = self.upper(below, state.cells[1:], training=training)
         return self.say(hidden, attended)
 
-    def step(self, inputs: tf.Tensor, state: State, keys: Keys) -> tuple[Said, State]:
-        hidden, attended, after = self._advance(self.bottom.project(inputs), state, keys, training=False)
+    def step(self, projected: tf.Tensor, state: State, keys: Keys) -> tuple[Said, State]:
+        hidden, attended, after = self._advance(projected, state, keys, training=False)
         if not self.upper.cells:
             return self.say(hidden, attended), after
         below = tf.concat([hidden, attended.context], axis=-1)

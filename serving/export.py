@@ -43,6 +43,7 @@ class ServedModel(tf.Module):
         # Serving's among them) restore the copy that no function reads. So the TensorFlow variables are tracked, and
         # the model is held where tracking does not look.
         self._weights = [variable.value for variable in model.weights]
+        self._frozen = model.freeze()
         self._untracked = types.SimpleNamespace(
             model=model,
             search=Search(model, settings),

@@ -155,7 +155,7 @@ class ListenAttendSpell(Speller):
         return State(spelled, ctc_prefix.begin(memory.heard) if memory.heard else ())
 
     def step(self, tokens: tf.Tensor, state: State, memory: Memory) -> Step:
-        said, after = self.decoder.step(self.target_embedding(tokens), state.speller, memory.keys)
+        said, after = self.decoder.step(self.project(tokens), state.speller, memory.keys)
         logits = self.output_logits(said.vector)
         prefix = state.prefix
         if memory.heard:

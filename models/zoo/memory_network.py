@@ -152,6 +152,9 @@ class MemoryNetwork(Seq2Seq):
         answer, weights = self._hop(self.questions(embedded), memory, training)
         return Decoded(self.output_logits(answer), weights)
 
+    def freeze(self) -> list[tf.Variable]:
+        return self.output_logits.freeze()
+
     def _hop(self, question: tf.Tensor, memory: Memory, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
         """[batch, query, units] -> (the last question, of the same shape, and where it came from)."""
         question = self.dropout(question, training=training)

@@ -145,7 +145,7 @@ class RecurrentSeq2Seq(Speller):
 
     def step(self, tokens: tf.Tensor, state: State, memory: Memory) -> Step:
         embedded = self.target_embedding(tokens)
-        said, state = self.decoder.step(embedded, state, memory.keys)
+        said, state = self.decoder.step(self.project(tokens), state, memory.keys)
         return Step(self._logits(embedded, said, memory, training=False), said.attended.weights, state)
 
     def call(self, inputs: dict[str, tf.Tensor], training: bool = False) -> Decoded:

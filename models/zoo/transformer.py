@@ -158,6 +158,9 @@ class Transformer(Seq2Seq):
             weights.append(looked)
         return Decoded(self._logits(vectors), weights[self.alignment_layer])
 
+    def freeze(self) -> list[tf.Variable]:
+        return self.output_logits.freeze()
+
     def _embed(self, embedding: Embedding, ids: tf.Tensor, training: bool) -> tf.Tensor:
         """Pieces and where they are: int32 [batch, time] -> [batch, time, units]."""
         positions = self.positions(tf.range(tf.shape(ids)[1]))

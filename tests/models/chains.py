@@ -29,15 +29,21 @@ class Chain(NamedTuple):
 
     def start(self, memory: tf.Tensor, length: Length) -> dict[str, tf.Tensor]:
         batch = tf.size(memory)
-        return {"row": memory, "before": tf.fill([batch, 1], PAD), "left": tf.fill([batch], length)}
+        said = tf.zeros([batch, length], tf.int32)
+        return {"row": memory, "before": tf.fill([batch, 1], PAD), "time": tf.zeros([batch], tf.int32), "said": said}
 
     def step(self, tokens: tf.Tensor, state: dict[str, tf.Tensor], memory: tf.Tensor) -> Step:
-        tf.debugging.assert_positive(state["left"], "a step more than there is room for")
+        time, room = state["time"], tf.shape(state["said"])[-1]
+        tf.debugging.assert_less(time, room, "a step more than there is room for")
+        tf.debugging.assert_equal(
+            tf.math.count_nonzero(state["said"], axis=-1, dtype=tf.int32), time, "what was said is lost"
+        )
         tf.debugging.assert_equal(state["row"], tf.broadcast_to(memory[:, None], tf.shape(tokens)), "another's memory")
         where = tf.stack([state["row"], state["before"][..., 0], tokens], axis=-1)
         logits = tf.gather_nd(tf.constant(self.logits), where)
         looked = tf.gather_nd(tf.constant(self.looks), where[..., ::2])
-        return Step(logits, looked, {"row": state["row"], "before": tokens[..., None], "left": state["left"] - 1})
+        said = tf.where(tf.range(room) == time[..., None], 1, state["said"])
+        return Step(logits, looked, {"row": state["row"], "before": tokens[..., None], "time": time + 1, "said": said})
 
     def log_probability(self, row: int, pieces: tuple[int, ...]) -> float:
         """Of the pieces and END."""

@@ -11,10 +11,12 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models import walk
 from models.beam import beam_search
 from models.constraints import Constraints
 from models.contract import END, PAD, START, UNK, Step
 from models.decoding import Hypotheses, greedy, sample
+from models.walk import Leaving
 from tests.models.chains import PIECES, Chain, chain, first_order, pieces_of, search
 
 
@@ -162,13 +164,17 @@ def test_rows_that_leave_when_they_are_done_have_the_answers_of_those_that_stay(
     options |= {"constraints": constraints, "n_best": 1}
     if beam_size > 1:
         options |= {"coverage_penalty": 0.3, "source": tf.constant([[True, True, False]] * len(limits))}
-    stayed, left = (search(model, **options, leave=leave) for leave in (False, True))
-    np.testing.assert_array_equal(left.tokens, stayed.tokens)
-    np.testing.assert_allclose(left.scores, stayed.scores, rtol=1e-6)
+    stayed, *others = (search(model, **options, leaving=leaving) for leaving in ("none", "any", "halves"))
+    for left in others:
+        np.testing.assert_array_equal(left.tokens, stayed.tokens)
+        np.testing.assert_allclose(left.scores, stayed.scores, rtol=1e-6)
 
 
 @pytest.mark.parametrize("beam_size", [1, 3])
-def test_a_row_that_has_left_costs_nothing(beam_size: int) -> None:
+@pytest.mark.parametrize(
+    ("leaving", "expected"), [("none", [4, 4, 4, 4]), ("any", [4, 3, 2, 1]), ("halves", [4, 4, 2, 2])]
+)
+def test_a_row_that_has_left_costs_nothing(leaving: Leaving, expected: list[int], beam_size: int) -> None:
     """Four rows say 0 to 3 pieces: of each step, how many rows it has."""
     model, rows = chain(1, batch=4), []
 
@@ -179,10 +185,27 @@ def test_a_row_that_has_left_costs_nothing(beam_size: int) -> None:
     limits = tf.constant([0, 1, 2, 3])
     least = Constraints(min_length=limits)
     options = {"batch_size": 4, "beam_size": beam_size, "max_length": limits, "constraints": least, "n_best": 1}
-    beam_search(step, model.start, model.memory, **options)
-    beam_search(step, model.start, model.memory, **options, leave=True)
-    assert rows[:4] == [4, 4, 4, 4]
-    assert rows[4:] == [4, 3, 2, 1]
+    beam_search(step, model.start, model.memory, **options, leaving=leaving)
+    assert rows == expected
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+@pytest.mark.parametrize(("leaving", "expected"), [("any", [2, 2, 4, 4, 6, 6]), ("halves", [3] * 3 + [6] * 6)])
+def test_a_state_has_little_room_at_first(
+    leaving: Leaving, expected: list[int], beam_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of each of six steps, the room that the state has."""
+    monkeypatch.setattr(walk, "ROOM", 2)
+    model, rooms = chain(1, batch=2), []
+
+    def step(tokens: tf.Tensor, state: dict[str, tf.Tensor], memory: tf.Tensor) -> Step:
+        rooms.append(state["said"].shape[-1])
+        return model.step(tokens, state, memory)
+
+    limits = tf.constant([5, 5])
+    options = {"batch_size": 2, "beam_size": beam_size, "max_length": limits, "leaving": leaving}
+    beam_search(step, model.start, model.memory, **options, constraints=Constraints(min_length=limits))
+    assert rooms == expected
 
 
 def compiled(model: Chain, jit_compile: bool, beam_size: int) -> Callable[[tf.Tensor], Hypotheses]:
@@ -201,15 +224,15 @@ def test_a_graph_and_xla_give_what_eager_mode_gives(beam_size: int, jit_compile:
     np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-5)
 
 
-@pytest.mark.parametrize("leave", [False, True])
+@pytest.mark.parametrize("leaving", ["none", "any", "halves"])
 @pytest.mark.parametrize("beam_size", [1, 3])
-def test_a_saved_model_decodes_batches_and_limits_of_any_size(beam_size: int, leave: bool, tmp_path: str) -> None:
+def test_a_saved_model_decodes_batches_and_limits_of_any_size(beam_size: int, leaving: Leaving, tmp_path: str) -> None:
     model = chain(5, batch=5)
 
     class Export(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.int32)])
         def decode(self, rows: tf.Tensor, limits: tf.Tensor) -> Hypotheses:
-            options = {"batch_size": tf.size(rows), "beam_size": beam_size, "max_length": limits, "leave": leave}
+            options = {"batch_size": tf.size(rows), "beam_size": beam_size, "max_length": limits, "leaving": leaving}
             return beam_search(model.step, model.start, rows, **options)
 
     tf.saved_model.save(Export(), str(tmp_path))

@@ -1,0 +1,137 @@
+"""The loop of every search: step by step, until no row of the batch goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Generic, Literal, Protocol, TypeVar
+
+import tensorflow as tf
+
+from models.contract import Length, Nest
+from models.states import keep_shapes, take
+
+R = TypeVar("R", bound="HasRows")
+
+Leaving = Literal["any", "halves", "none"]  # how rows that are done leave a batch: all of them; under XLA; not at all
+ROOM = 16  # steps that a state has room for at first
+
+
+class HasRows(Protocol):
+    """What a loop knows of the rows of a batch."""
+
+    def take(self: R, rows: tf.Tensor) -> R:
+        """Some of them: numbers, int32 [some]."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Walk(Generic[R]):
+    """Steps, what is to be done at each, and what is wanted in the end.
+
+    Rows end one after the other, and a batch takes as long as its longest: those that are done may leave it. And what
+    was said is moved at every step, with the room that there is for more: a state begins with little and grows.
+
+    Attributes:
+        going: (rows, state) -> which rows go on, bool [batch]. One that does not must never go on again.
+        step: (time, counted from 0, rows, state) -> the state after one more step. No row may depend on another.
+        result: what is wanted of a state, leaves [batch, ...].
+        first: (rows, room) -> the state before the first step, leaves [batch, ...], with room for so many steps. One of
+            more room is the same with zeros at the end of an axis.
+        length: steps at most.
+    """
+
+    going: Callable[[R, Nest], tf.Tensor]
+    step: Callable[[tf.Tensor, R, Nest], Nest]
+    result: Callable[[Nest], Nest]
+    first: Callable[[R, Length], Nest]
+    length: Length
+
+    def to_the_end(self, rows: R, leaving: Leaving) -> Nest:
+        """The result of every row."""
+        return self._by_halves(rows) if leaving == "halves" else self._freely(rows, leaving == "any")
+
+    def _freely(self, rows: R, leave: bool) -> Nest:
+        """Rows that are done leave as soon as they are a quarter; or else all stay until the last is done.
+
+        32 words are pronounced in three quarters of the time.
+        """
+
+        def fewer(
+            time: tf.Tensor, room: tf.Tensor, here: tf.Tensor, state: Nest, found: Nest
+        ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, Nest, Nest]:
+            """On, until some of the rows that are here, int32 [here], leave, or there is no more room."""
+            these = rows.take(here)
+            time, state = self._steps(time, these, state, 3 * tf.size(here) // 4 if leave else 0, room)
+            found = _put(found, here, self.result(state))
+            goes = self.going(these, state)
+            stay = tf.where(goes if leave else tf.fill(tf.shape(goes), tf.reduce_any(goes)))[:, 0]
+            room = tf.where(time < room, room, tf.minimum(2 * room, self.length))
+            state = self._grown(these.take(stay), take(state, stay), room)
+            return time, room, tf.gather(here, stay), state, found
+
+        room = tf.minimum(ROOM, self.length)
+        state, longest = self.first(rows, room), self.first(rows, self.length)
+        shapes = tf.nest.map_structure(_shape, (state, self.result(state)), (longest, self.result(longest)))
+        return tf.while_loop(
+            lambda time, room, here, *_: (time < self.length) & (tf.size(here) > 0),
+            fewer,
+            (tf.constant(0), room, tf.range(_size(state)), state, self.result(state)),
+            (tf.TensorShape([]), tf.TensorShape([]), tf.TensorShape([None]), *shapes),
+        )[-1]
+
+    def _by_halves(self, rows: R) -> Nest:
+        """For XLA, where shapes are static, and every shape costs time to compile: two of them.
+
+        First all rows, with half the room, until half of them are done; then half as many at a time, with all of it.
+        """
+        room = (self.length + 1) // 2
+        state = self.first(rows, room)
+        count = _size(state)
+        time, state = self._steps(tf.constant(0), rows, state, count // 2, room)
+
+        def some(left: tf.Tensor, found: Nest) -> tuple[tf.Tensor, Nest]:
+            """To the end of some of those that are left, bool [batch]."""
+            here = tf.math.top_k(tf.cast(left, tf.int32), (count + 1) // 2)[1]
+            these = rows.take(here)
+            _, ended = self._steps(time, these, self._grown(these, take(state, here), self.length), 0, self.length)
+            left = tf.tensor_scatter_nd_update(left, here[:, None], tf.zeros_like(here, tf.bool))
+            return left, _put(found, here, self.result(ended))
+
+        left = self.going(rows, state)
+        return tf.while_loop(lambda left, _: tf.reduce_any(left), some, (left, self.result(state)))[1]
+
+    def _steps(
+        self, time: tf.Tensor, rows: R, state: Nest, most: tf.Tensor | int, end: Length
+    ) -> tuple[tf.Tensor, Nest]:
+        """On, until at most so many rows go on, or to a time."""
+        return tf.while_loop(
+            lambda time, state: (time < end) & (tf.math.count_nonzero(self.going(rows, state), dtype=tf.int32) > most),
+            lambda time, state: (time + 1, keep_shapes(self.step(time, rows, state), state)),
+            (time, state),
+        )
+
+    def _grown(self, rows: R, state: Nest, room: Length) -> Nest:
+        """The state with room for so many steps."""
+        return tf.nest.map_structure(_pad, state, self.first(rows, room))
+
+
+def _size(state: Nest) -> tf.Tensor:
+    """How many rows it has."""
+    return tf.shape(tf.nest.flatten(state)[0])[0]
+
+
+def _put(found: Nest, here: tf.Tensor, now: Nest) -> Nest:
+    """What is known now of some rows, int32 [here], in its place among all."""
+    return tf.nest.map_structure(lambda old, new: tf.tensor_scatter_nd_update(old, here[:, None], new), found, now)
+
+
+def _pad(leaf: tf.Tensor, longer: tf.Tensor) -> tf.Tensor:
+    """Zeros at the end of the axes in which another is longer."""
+    more = tf.shape(longer) - tf.shape(leaf)
+    return tf.ensure_shape(tf.pad(leaf, tf.stack([tf.zeros_like(more), more], axis=1)), longer.shape)
+
+
+def _shape(leaf: tf.Tensor, longer: tf.Tensor) -> tf.TensorShape:
+    """What is static of both, for any number of rows."""
+    axes = zip(leaf.shape[1:], longer.shape[1:], strict=True)
+    return tf.TensorShape([None, *(size if size == other else None for size, other in axes)])
