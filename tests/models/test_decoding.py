@@ -208,18 +208,21 @@ def test_a_state_has_little_room_at_first(
     assert rooms == expected
 
 
-def compiled(model: Chain, jit_compile: bool, beam_size: int) -> Callable[[tf.Tensor], Hypotheses]:
+def compiled(model: Chain, jit_compile: bool, beam_size: int, leaving: Leaving) -> Callable[[tf.Tensor], Hypotheses]:
     return tf.function(
-        lambda limits: search(model, beam_size=beam_size, max_length=5, length_penalty=0.6), jit_compile=jit_compile
+        lambda limits: search(model, beam_size=beam_size, max_length=5, length_penalty=0.6, leaving=leaving),
+        jit_compile=jit_compile,
     )
 
 
 @pytest.mark.parametrize("beam_size", [1, 3])
-@pytest.mark.parametrize("jit_compile", [False, True])
-def test_a_graph_and_xla_give_what_eager_mode_gives(beam_size: int, jit_compile: bool) -> None:
+@pytest.mark.parametrize(
+    ("jit_compile", "leaving"), [(False, "none"), (False, "any"), (False, "halves"), (True, "none"), (True, "halves")]
+)
+def test_a_graph_and_xla_give_what_eager_mode_gives(beam_size: int, jit_compile: bool, leaving: Leaving) -> None:
     model = chain(3, batch=5)
     expected = search(model, beam_size=beam_size, max_length=5, length_penalty=0.6)
-    found = compiled(model, jit_compile, beam_size)(tf.constant(0))
+    found = compiled(model, jit_compile, beam_size, leaving)(tf.constant(0))
     np.testing.assert_array_equal(found.tokens, expected.tokens)
     np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-5)
 
