@@ -154,11 +154,11 @@ class Search:
         sizes = tf.shape(source)
         padded = tf.pad(source, [[0, rows - sizes[0]], [0, length - sizes[1]]])
         found = tf.cond(
-            rows > 1, lambda: self._by_halves(padded, rows // 2, answers), lambda: self._compiled[answers](padded)
+            rows > 1, lambda: self._side_by_side(padded, rows // 2, answers), lambda: self._compiled[answers](padded)
         )
         return Hypotheses(*(part[: sizes[0]] for part in found))
 
-    def _by_halves(self, padded: tf.Tensor, half: tf.Tensor, answers: int) -> Hypotheses:
+    def _side_by_side(self, padded: tf.Tensor, half: tf.Tensor, answers: int) -> Hypotheses:
         """Half the rows beside the other half, in two thirds of the time of all of them at once.
 
         A program uses several processors badly, for its arrays are small; two programs have one each. Every other row
