@@ -133,11 +133,11 @@ def sample(
             f"got {temperature}, {top_k} and {top_p}"
         )
     limits, length = limits_of(max_length, tf.shape(seeds)[0], room)
-    draws = tf.map_fn(  # [batch, length, 1]; Philox by name: models/layers.py, Dropout
+    draws = tf.map_fn(  # Philox by name: models/layers.py, Dropout
         lambda seed: tf.random.stateless_uniform([length, 1], tf.stack([seed, 0]), alg="philox"),
-        seeds,
+        tf.concat([seeds, [0]], axis=0),  # one more, for of none there is no shape
         fn_output_signature=tf.float32,
-    )
+    )[:-1]  # [batch, length, 1]
 
     def choose(logits: tf.Tensor, rules: Rules, time: tf.Tensor) -> tf.Tensor:
         pieces, end = tf.range(logits.shape[-1]), rules.end(logits, time)

@@ -4,6 +4,9 @@ Where a decoder attends is a choice. "before" (Bahdanau 2015): the state before 
 the step. "after" (Luong 2015): the state after a step asks, and the context goes into the prediction; with input
 feeding, into the next step, too. Where nothing is fed back, training asks for all steps at once: one batched call of
 the attention beside the loop over the cells.
+
+A search folds matrices into the values: W (sum_i a_i v_i) is sum_i a_i (W v_i), and a source has fewer values than its
+hypotheses have steps.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import tensorflow as tf
 
 from models.attention import Attended, Attention, Keys
 from models.contract import Nest
-from models.layers import Dense, Dropout
+from models.layers import Dense, Dropout, multiply
 from models.recurrence import State as CellState
 from models.recurrence import scan
 from models.recurrent import Layers, Stack
@@ -46,7 +49,12 @@ class Said(NamedTuple):
 
 
 class Decoder(keras.layers.Layer, abc.ABC):
-    """A stack of cells, attention, and the attentional vector of `depth`."""
+    """A stack of cells, attention, and the attentional vector of `depth`.
+
+    `folds`: the contexts of its steps are what its matrices make of them, for nobody asks for anything else.
+    """
+
+    folds: bool
 
     def __init__(self, shape: Layers, attention: Attention, embedding: int, depth: int, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)  # the state of an attention stays float32
@@ -65,13 +73,27 @@ class Decoder(keras.layers.Layer, abc.ABC):
     def call(self, inputs: tf.Tensor, state: State, keys: Keys, training: bool = False) -> Said:
         """All steps: [batch, target, embedding], leaves [batch, ...] -> Said."""
 
+    def fold(self, values: tf.Tensor) -> tf.Tensor:
+        """The values for `step`: where it `folds`, what the matrices make of them, [batch, source, any]."""
+        return multiply(values, tf.concat(self._of_context(values.dtype), axis=1)) if self.folds else values
+
     @abc.abstractmethod
     def step(self, projected: tf.Tensor, state: State, keys: Keys) -> tuple[Said, State]:
-        """One step: (Said, the next state) from what `bottom.project` makes of the inputs, [batch, beam, ...]."""
+        """One step: (Said, the next state) from what `bottom.project` makes of the inputs, [batch, beam, ...].
 
-    def say(self, hidden: tf.Tensor, attended: Attended) -> Said:
+        The values of the keys are those of `fold`, and `attended.context` is a mean of these.
+        """
+
+    def say(self, hidden: tf.Tensor, attended: Attended, folded: bool = False) -> Said:
         """Luong 2015, eq. 5: tanh(W [context; hidden]); for "before" too, in place of Bahdanau's maxout (A.2.2)."""
-        return Said(self.attentional(tf.concat([attended.context, hidden], axis=-1)), hidden, attended)
+        if not folded:
+            return Said(self.attentional(tf.concat([attended.context, hidden], axis=-1)), hidden, attended)
+        kernel = tf.cast(self.attentional.kernel[self.attention.value_depth :], hidden.dtype)
+        return Said(tf.tanh(attended.context[..., -self.depth :] + multiply(hidden, kernel)), hidden, attended)
+
+    def _of_context(self, dtype: tf.DType) -> list[tf.Tensor]:
+        """The matrices that a context is multiplied by, [value_depth, ...]; that of `say` is the last."""
+        return [tf.cast(self.attentional.kernel[: self.attention.value_depth], dtype)]
 
     def unroll(self, advance: Advance, projected: tf.Tensor, state: State) -> tuple[tf.Tensor, Attended]:
         """Steps one after the other, for training, where each needs the attention of the one before.
@@ -115,6 +137,7 @@ class AttendAfter(Decoder):
             Dense(depth, self.bottom.gates * shape.units, use_bias=False, name="feed") if input_feeding else None
         )
         self.upper = Stack(shape, shape.units, shape.layers - 1, name="upper")
+        self.folds = attention.mixes_values
 
     def start(self, cells: Cells, keys: Keys) -> State:
         state = super().start(cells, keys)
@@ -133,11 +156,11 @@ class AttendAfter(Decoder):
         return self.say(hidden, self.attention(hidden, keys, questions, training=training))
 
     def step(self, projected: tf.Tensor, state: State, keys: Keys) -> tuple[Said, State]:
-        hidden, attended, state = self._advance(projected, state, keys, training=False)
-        return self.say(hidden, attended), state
+        hidden, attended, state = self._advance(projected, state, keys, folded=self.folds)
+        return self.say(hidden, attended, folded=self.folds), state
 
     def _advance(
-        self, projected: tf.Tensor, state: State, keys: Keys, training: bool
+        self, projected: tf.Tensor, state: State, keys: Keys, training: bool = False, folded: bool = False
     ) -> tuple[tf.Tensor, Attended, State]:
         if self.feed:
             projected += self.feed(state.vector)
@@ -145,7 +168,7 @@ class AttendAfter(Decoder):
         hidden = self.dropout(bottom[0], training=training) if self.upper.cells else bottom[0]
         hidden, upper = self.upper.step(hidden, state.cells[1:], training)
         attended = self.attention(hidden, keys, state.attention, training=training)
-        vector = self.say(hidden, attended).vector if self.feed else ()
+        vector = self.say(hidden, attended, folded).vector if self.feed else ()
         return hidden, attended, State((bottom, *upper), attended.state, vector)
 
 
@@ -161,6 +184,7 @@ class AttendBefore(Decoder):
         context = attention.value_depth
         self.context = Dense(context, self.bottom.gates * shape.units, use_bias=False, name="context")
         self.upper = Stack(shape, shape.units + context, shape.layers - 1, name="upper")
+        self.folds = attention.mixes_values and not self.upper.cells
 
     def call(self, inputs: tf.Tensor, state: State, keys: Keys, training: bool = False) -> Said:
         advance = functools.partial(self._advance, keys=keys, training=training)
@@ -172,17 +196,21 @@ class AttendBefore(Decoder):
         return self.say(hidden, attended)
 
     def step(self, projected: tf.Tensor, state: State, keys: Keys) -> tuple[Said, State]:
-        hidden, attended, after = self._advance(projected, state, keys, training=False)
+        hidden, attended, after = self._advance(projected, state, keys, folded=self.folds)
         if not self.upper.cells:
-            return self.say(hidden, attended), after
+            return self.say(hidden, attended, folded=self.folds), after
         below = tf.concat([hidden, attended.context], axis=-1)
         hidden, upper = self.upper.step(below, state.cells[1:])
         return self.say(hidden, attended), after._replace(cells=(*after.cells, *upper))
 
     def _advance(
-        self, projected: tf.Tensor, state: State, keys: Keys, training: bool
+        self, projected: tf.Tensor, state: State, keys: Keys, training: bool = False, folded: bool = False
     ) -> tuple[tf.Tensor, Attended, State]:
         """The lowest layer alone."""
         attended = self.attention(state.cells[0][0], keys, state.attention, training=training)
-        bottom = self.bottom.advance(projected + self.context(attended.context), state.cells[0])
+        context = attended.context[..., : -self.depth] if folded else self.context(attended.context)
+        bottom = self.bottom.advance(projected + context, state.cells[0])
         return bottom[0], attended, State((bottom,), attended.state)
+
+    def _of_context(self, dtype: tf.DType) -> list[tf.Tensor]:
+        return [tf.cast(self.context.kernel, dtype), *super()._of_context(dtype)]

@@ -31,6 +31,7 @@ class MultiHead(Attention):
     """
 
     Config = Config
+    mixes_values = False  # but those of its heads
 
     def __init__(self, depth: int, value_depth: int, config: Any = None, **kwargs: Any) -> None:
         super().__init__(depth, value_depth, config, **kwargs)

@@ -17,6 +17,8 @@ class NoAttention(Attention):
     [[1., 2.], [3., 4.], [7., 7.]], the last of them padding -> context [3., 2.]. The weights are zero.
     """
 
+    mixes_values = False
+
     def __init__(self, depth: int, value_depth: int, config: Any = None, **kwargs: Any) -> None:
         if value_depth % 2:
             raise ValueError(

@@ -96,6 +96,7 @@ class Memory(NamedTuple):
     """The recording, heard once."""
 
     keys: Keys
+    folded: tf.Tensor  # [batch, source, any], the values for steps: see `models/recurrent_decoder.py`
     summary: tf.Tensor  # [batch, units of the listener], where its two directions end
     said: Nest  # what CTC says of each position, float32 [batch, source, vocabulary]; () without CTC
     heard: Nest  # ctc_prefix.Heard; () where CTC takes no part in a search
@@ -148,14 +149,15 @@ class ListenAttendSpell(Speller):
         said = self.ctc(values) if self.ctc else ()
         searched = self.config.ctc_decoding_weight and not training
         heard = ctc_prefix.hear(said, mask) if searched else ()
-        return Memory(self.decoder.attention.prepare(values, mask), summary, said, heard)
+        keys = self.decoder.attention.prepare(values, mask)
+        return Memory(keys, self.decoder.fold(keys.values), summary, said, heard)
 
     def start(self, memory: Memory, length: Length) -> State:
         spelled = self.first_state(memory.keys, memory.summary)  # as large for any length
         return State(spelled, ctc_prefix.begin(memory.heard) if memory.heard else ())
 
     def step(self, tokens: tf.Tensor, state: State, memory: Memory) -> Step:
-        said, after = self.decoder.step(self.project(tokens), state.speller, memory.keys)
+        said, after = self.decoder.step(self.project(tokens), state.speller, memory.keys._replace(values=memory.folded))
         logits = self.output_logits(said.vector)
         prefix = state.prefix
         if memory.heard:

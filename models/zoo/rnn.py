@@ -102,6 +102,7 @@ class Memory(NamedTuple):
     """The source, read once."""
 
     keys: Keys
+    folded: tf.Tensor  # [batch, source, any], the values for steps: see `models/recurrent_decoder.py`
     summary: tf.Tensor  # [batch, units], where the encoder's two directions end
     source_ids: tf.Tensor  # int32 [batch, source]
 
@@ -129,6 +130,7 @@ class RecurrentSeq2Seq(Speller):
             tied=config.tie_embeddings,
         )
         self.pointer = output.Pointer(2 * units + config.embedding, name="pointer") if config.copy else None
+        self.decoder.folds &= not config.copy  # which reads the context
         self.dropout = Dropout(config.dropout)
         self.built = True
 
@@ -138,14 +140,16 @@ class RecurrentSeq2Seq(Speller):
         values, summary = self.encoder(embedded, mask, training=training)
         values = self.dropout(values, training=training)
         keys = self.decoder.attention.prepare(values, mask)
-        return Memory(keys._replace(values=embedded) if self.mixes_embeddings else keys, summary, source)
+        if self.mixes_embeddings:
+            keys = keys._replace(values=embedded)
+        return Memory(keys, self.decoder.fold(keys.values), summary, source)
 
     def start(self, memory: Memory, length: Length) -> State:
         return self.first_state(memory.keys, memory.summary)  # as large for any length
 
     def step(self, tokens: tf.Tensor, state: State, memory: Memory) -> Step:
         embedded = self.target_embedding(tokens)
-        said, state = self.decoder.step(self.project(tokens), state, memory.keys)
+        said, state = self.decoder.step(self.project(tokens), state, memory.keys._replace(values=memory.folded))
         return Step(self._logits(embedded, said, memory, training=False), said.attended.weights, state)
 
     def call(self, inputs: dict[str, tf.Tensor], training: bool = False) -> Decoded:

@@ -93,6 +93,7 @@ def test_a_score_does_not_depend_on_the_batch(model: LocalModel) -> None:
 def test_no_rows_and_empty_texts(model: LocalModel) -> None:
     nothing = score(model, [], [])
     assert nothing["score"].shape == (0,) and len(nothing["attention"]) == 0
+    assert len(model.predict("sample", {"text": [], "seed": []})["text"]) == 0
     empty = score(model, [""], [""])
     assert empty["target_pieces"].tolist() == [["</s>"]] and np.isfinite(empty["score"]).all()
 
