@@ -3,7 +3,8 @@
     three clients with {"text": [a]}, {"text": [b, c]}, {"text": [d]} -> one run of [a, b, c, d], and each gets its rows
 
 A batch takes requests until it is full or its timeout is over, and waits for a free thread in any case: with the
-default timeout of 0 batches grow as large as the load makes them. Texts of different lengths need no padding: they are
+default timeout of 0 batches grow as large as the load makes them. Of one that is not full a thread takes no more than
+its share of all rows, so that all threads are busy for as long. Texts of different lengths need no padding: they are
 padded within our graphs, with a mask.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import dataclasses
+import itertools
 import os
 import threading
 import time
@@ -52,6 +54,14 @@ class _Batch:
     def size(self) -> int:
         return sum(task.size for task in self.tasks)
 
+    def split(self, most: int) -> _Batch:
+        """Keep tasks of so many rows, one task at least -> the others."""
+        ends = itertools.accumulate(task.size for task in self.tasks)
+        kept = max(1, sum(end <= most for end in ends))
+        others = _Batch(self.key, self.ready_s, self.tasks[kept:])
+        self.tasks = self.tasks[:kept]
+        return others
+
 
 class BatchedModel:
     """A SavedModel whose runs are batched; to be used in its place."""
@@ -61,6 +71,7 @@ class BatchedModel:
         self.check_method_names = model.check_method_names
         self._changed = threading.Condition()
         self._batches: collections.deque[_Batch] = collections.deque()  # the oldest first
+        self._running = 0  # rows
         self._closed = False
         threads = parameters.num_batch_threads or os.cpu_count() or 1
         self._threads = [threading.Thread(target=self._work, name="batches", daemon=True) for _ in range(threads)]
@@ -152,6 +163,7 @@ class BatchedModel:
         batch = self._next()
         if batch is None:
             return False
+        rows = batch.size
         batch.tasks = [task for task in batch.tasks if task.outputs.set_running_or_notify_cancel()]
         try:
             self._run(batch)
@@ -159,6 +171,8 @@ class BatchedModel:
             for task in batch.tasks:
                 if not task.outputs.done():
                     task.outputs.set_exception(serving_error(error))
+        with self._changed:
+            self._running -= rows
         return True
 
     def _next(self) -> _Batch | None:
@@ -168,11 +182,22 @@ class BatchedModel:
                 now_s = time.monotonic()
                 for batch in self._batches:
                     if self._closed or batch.ready_s <= now_s or batch.size >= self._parameters.execution_limit:
-                        self._batches.remove(batch)
-                        return batch
+                        return self._share_of(batch)
                 if self._closed:
                     return None
                 self._changed.wait(min((batch.ready_s for batch in self._batches), default=now_s + 3600) - now_s)
+
+    def _share_of(self, batch: _Batch) -> _Batch:
+        """Take a batch out: whole if it is full, else only the share that a thread has of all rows."""
+        self._batches.remove(batch)
+        if batch.size < self._parameters.execution_limit:
+            rows = batch.size + sum(each.size for each in self._batches) + self._running
+            others = batch.split(-(-rows // len(self._threads)))
+            if others.tasks:
+                self._batches.appendleft(others)
+                self._changed.notify()
+        self._running += batch.size
+        return batch
 
     def _run(self, batch: _Batch) -> None:
         if not batch.tasks:  # nobody waits any more

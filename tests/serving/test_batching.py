@@ -71,6 +71,23 @@ def test_requests_run_together_and_each_gets_its_rows(model: Counting) -> None:
     batched.close()
 
 
+def test_threads_share_what_waits(model: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
+    both, run = threading.Barrier(2), model.run
+
+    def run_with_the_other(*arguments: Any) -> Arrays:
+        both.wait(DEADLINE_S)
+        return run(*arguments)
+
+    monkeypatch.setattr(model, "run", run_with_the_other)
+    batched = BatchedModel(model, Parameters(max_batch_size=32, num_batch_threads=2, batch_timeout_micros=LONG))
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        runs = [prepare(batched, "half", {"x": np.float32([n])}, np.asarray) for n in range(9)]
+        answers = [batched.start(run.feeds, run.fetches, NO_TIMEOUT, pool) for run in runs]
+        batched.close()  # what waits runs now
+        assert [answer.result()[0].tolist() for answer in answers] == [[n / 2] for n in range(9)]
+    assert sorted(model.rows) == [4, 5]
+
+
 def test_a_batch_is_filled_up_to_a_size_that_is_allowed(model: Counting) -> None:
     batched = BatchedModel(model, Parameters(max_batch_size=8, allowed_batch_sizes=(2, 4, 8)))
     assert together(batched, [TEXTS[:3]]) == [[0.75, 0.75, 1.0]]
