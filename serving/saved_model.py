@@ -10,11 +10,13 @@ from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_text  # noqa: F401  # registers the ops of tokenisers
 from tensorflow.core.protobuf import meta_graph_pb2, rewriter_config_pb2
 from tensorflow.python.client import pywrap_tf_session
 
+from serving import text_ops
 from serving.errors import ServingError, Status
+
+text_ops.register()
 
 NO_TIMEOUT = 0
 

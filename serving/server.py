@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
 
 def serve(flags: Flags, ignored: list[str], stop: threading.Event) -> int:
     """Load, listen, and drain when `stop` is set."""
-    _silence_imports()
+    _import_tensorflow()
     import tensorflow as tf
 
     from serving import memory
@@ -74,10 +74,21 @@ def serve(flags: Flags, ignored: list[str], stop: threading.Event) -> int:
         models.close()
 
 
-def _silence_imports() -> None:
-    """Before TensorFlow, whose libraries greet with what no one can act on; its errors are raised, not only logged."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+def _import_tensorflow() -> None:
+    """Without greetings on which no one can act, and without Keras, which takes as long as the rest: it is not needed.
+
+    At its end TensorFlow imports Keras if it is there, and goes on if that fails.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its errors are raised, not only logged
     warnings.filterwarnings("ignore", category=FutureWarning, module="google")
+    absent = "keras" not in sys.modules
+    if absent:
+        sys.modules["keras"] = None  # type: ignore[assignment]  # as if not installed
+    try:
+        import tensorflow  # noqa: F401
+    finally:
+        if absent:
+            del sys.modules["keras"]
 
 
 def _models(flags: Flags, stop: threading.Event) -> ConfiguredModels:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import functools
+import itertools
 import os
 from collections.abc import Callable
 from typing import Any
@@ -22,17 +25,21 @@ MAX_RECORDS = 1000
 
 
 def warm_up(model: Servable, path: str, iterations: int = 1) -> None:
-    """Replay the requests of the version at `path`, if it has any; any failure fails the load."""
+    """Replay the requests of the version at `path`, if it has any, side by side; any failure fails the load.
+
+    TensorFlow prepares a graph for each signature when it is first run, and uses one processor for it.
+    """
     requests_path = os.path.join(path, REQUESTS)
     if not os.path.exists(requests_path):
         return
     try:
-        for index, record in enumerate(tf.compat.v1.io.tf_record_iterator(requests_path)):
-            if index >= MAX_RECORDS:
-                message = f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {requests_path}"
-                raise ServingError(Status.INVALID_ARGUMENT, message)
-            for _ in range(iterations):
-                _replay(model, record, requests_path)
+        records = list(itertools.islice(tf.compat.v1.io.tf_record_iterator(requests_path), MAX_RECORDS + 1))
+        if len(records) > MAX_RECORDS:
+            message = f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {requests_path}"
+            raise ServingError(Status.INVALID_ARGUMENT, message)
+        replay = functools.partial(_replay, model, requests_path, iterations)
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="warm-up") as pool:
+            list(pool.map(replay, records))  # what has not begun when one fails does not begin
     except tf.errors.DataLossError as error:
         message = f"{error.message}. Please verify your warmup data is in TFRecord format."
         raise ServingError(Status.DATA_LOSS, message) from error
@@ -40,7 +47,7 @@ def warm_up(model: Servable, path: str, iterations: int = 1) -> None:
         raise serving_error(error) from error
 
 
-def _replay(model: Servable, record: bytes, requests_path: str) -> None:
+def _replay(model: Servable, requests_path: str, iterations: int, record: bytes) -> None:
     try:
         logged = prediction_log_pb2.PredictionLog.FromString(record)
     except Exception as error:  # DecodeError, whose class depends on protobuf's implementation
@@ -48,7 +55,8 @@ def _replay(model: Servable, record: bytes, requests_path: str) -> None:
         raise ServingError(Status.INVALID_ARGUMENT, message) from error
     kind = logged.WhichOneof("log_type")
     if kind in REPLAYS:
-        REPLAYS[kind](model, getattr(logged, kind).request)
+        for _ in range(iterations):
+            REPLAYS[kind](model, getattr(logged, kind).request)
     elif kind == "session_run_log":
         raise ServingError(Status.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind}")
     else:

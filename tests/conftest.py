@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from pipeline.startup import prepare
 
 prepare()
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # a program runs once here: a third less time
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
