@@ -77,7 +77,7 @@ def test_a_row_alone_gets_the_answer_it_gets_in_a_batch(seed: int, beam_size: in
         alone = search(model.row(row), beam_size=beam_size, max_length=limit, length_penalty=alpha)
         np.testing.assert_array_equal(together.tokens[row, :, : limit + 1], alone.tokens[0])
         assert not np.any(together.tokens[row, :, limit + 1 :])
-        np.testing.assert_allclose(together.scores[row], alone.scores[0], rtol=1e-6)
+        np.testing.assert_allclose(together.scores[row], alone.scores[0], rtol=1e-5)
 
 
 @settings(max_examples=10, deadline=None)
@@ -167,7 +167,7 @@ def test_rows_that_leave_when_they_are_done_have_the_answers_of_those_that_stay(
     stayed, *others = (search(model, **options, leaving=leaving) for leaving in ("none", "any", "halves"))
     for left in others:
         np.testing.assert_array_equal(left.tokens, stayed.tokens)
-        np.testing.assert_allclose(left.scores, stayed.scores, rtol=1e-6)
+        np.testing.assert_allclose(left.scores, stayed.scores, rtol=1e-5)
 
 
 @pytest.mark.parametrize("beam_size", [1, 3])
@@ -244,7 +244,7 @@ def test_a_saved_model_decodes_batches_and_limits_of_any_size(beam_size: int, le
     expected = search(model, beam_size=beam_size, max_length=tf.constant(limits))
     found = decode(np.arange(5, dtype=np.int32), limits)
     np.testing.assert_array_equal(found.tokens, expected.tokens)
-    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-6)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-5)
     one = decode(np.array([3], np.int32), limits[3:4])
     np.testing.assert_array_equal(one.tokens[0], expected.tokens[3, :, :3])
 
