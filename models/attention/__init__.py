@@ -107,9 +107,7 @@ class Attention(keras.layers.Layer, abc.ABC):
 
     Config: ClassVar[type] = NoOptions
     recurrent: ClassVar[bool] = False  # its weights depend on those of the query before: asked one query at a time
-    mixes_values: ClassVar[bool] = (
-        True  # its context is `mix(weights, keys.values)`, and it does nothing else with them
-    )
+    mixes_values: ClassVar[bool] = True  # its context is `mix(weights, keys.values)`: all that it does with them
 
     def __init__(self, depth: int, value_depth: int, config: Any = None, **kwargs: Any) -> None:
         # Keras would cast a state, which is float32, to the compute dtype on its way in.
