@@ -10,23 +10,21 @@ import urllib.parse
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from serving.connection import BYTES_SUFFIX, Client, Tls
 from serving.errors import ServingError, Status, status_of_http
 
 STRING = "DT_STRING"
 NUMPY_TYPES = {
-    "DT_FLOAT": np.float32,
-    "DT_DOUBLE": np.float64,
-    "DT_INT8": np.int8,
-    "DT_INT16": np.int16,
-    "DT_INT32": np.int32,
-    "DT_INT64": np.int64,
-    "DT_UINT8": np.uint8,
-    "DT_UINT32": np.uint32,
-    "DT_UINT64": np.uint64,
-    "DT_BOOL": np.bool_,
+    "DT_FLOAT": "float32",
+    "DT_DOUBLE": "float64",
+    "DT_INT8": "int8",
+    "DT_INT16": "int16",
+    "DT_INT32": "int32",
+    "DT_INT64": "int64",
+    "DT_UINT8": "uint8",
+    "DT_UINT32": "uint32",
+    "DT_UINT64": "uint64",
+    "DT_BOOL": "bool",
 }
 
 
@@ -136,8 +134,8 @@ def _exchange(connection: http.client.HTTPConnection, method: str, path: str, bo
 
 
 def _to_json(value: Any) -> Any:
-    """Lists as they are, arrays as lists, bytes as {"b64": ...}."""
-    if isinstance(value, np.ndarray | np.generic):
+    """Lists as they are, arrays (and NumPy's numbers) as lists, bytes as {"b64": ...}."""
+    if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, list | tuple):
         return [_to_json(item) for item in value]
@@ -149,6 +147,8 @@ def _to_json(value: Any) -> Any:
 def _to_python(name: str, value: Any, kind: str | None) -> Any:
     if kind == STRING:
         return _decoded(value) if name.endswith(BYTES_SUFFIX) else value
+    import numpy as np  # not before there are numbers: it takes longer to import than all the rest
+
     return np.asarray(value, NUMPY_TYPES.get(kind or ""))
 
 

@@ -11,7 +11,6 @@ import asyncio
 import base64
 import collections
 import dataclasses
-import functools
 import json
 import math
 import pathlib
@@ -23,15 +22,12 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-import grpc
-import grpc.aio
 import uvloop
 
 from serving import wire
-from serving.grpc_client import MAX_MESSAGE_BYTES, PREDICT
-from tests.benchmarks import light_http
+from serving.grpc_client import PREDICT
+from tests.benchmarks import light_grpc, light_http
 
-TIMEOUT_S = 60
 PERCENTILES = (50, 90, 99)
 
 Call = Callable[[bytes], Awaitable[bytes]]
@@ -136,12 +132,8 @@ class _Load:
         return outcome
 
     async def _over_grpc(self) -> list[Call]:
-        connections = max(1, min(self._order.clients, 8))  # of an HTTP/2 connection there may be many streams
-        channels = [_channel(self._order.address, number) for number in range(connections)]
-        calls = [functools.partial(channel.unary_unary(PREDICT), timeout=TIMEOUT_S) for channel in channels]
-        for call in calls:
-            await call(self._requests[0], wait_for_ready=True)
-        return calls
+        clients = self._order.clients
+        return [(await light_grpc.connect(self._order.address, PREDICT)).ask for _ in range(clients)]
 
     async def _over_rest(self) -> list[Call]:
         self._requests = [light_http.post(self._order.path, body) for body in self._requests]
@@ -173,9 +165,6 @@ class _Load:
         self._sent += 1
         try:
             answer = await call(request)
-        except grpc.RpcError as error:
-            self._outcome.failures[f"{error.code().name}: {error.details()}"] += 1  # type: ignore[attr-defined]
-            return
         except (light_http.RefusedError, OSError) as error:
             self._outcome.failures[str(error)] += 1
             return
@@ -184,15 +173,6 @@ class _Load:
         if self._order.versions:
             version = wire.PredictResponse.FromString(answer).model_spec.version.value
             self._outcome.seen.append((due_s, answered_s, version))
-
-
-def _channel(address: str, number: int) -> grpc.aio.Channel:
-    options = [
-        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-        ("fovea.number", number),  # channels that are alike would share a connection
-    ]
-    return grpc.aio.insecure_channel(address, options=options)
 
 
 def main() -> None:
