@@ -4,8 +4,9 @@
 
 A batch takes requests until it is full or its timeout is over, and waits for a free thread in any case: with the
 default timeout of 0 batches grow as large as the load makes them. Of one that is not full a thread takes no more than
-its share of all rows, so that all threads are busy for as long. Texts of different lengths need no padding: they are
-padded within our graphs, with a mask.
+its share of all rows, so that all threads are busy for as long; and a batch that has a thread's share of the rows that
+may be expected waits no longer, so that who is alone is answered at once. Texts of different lengths need no padding:
+they are padded within our graphs, with a mask.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from serving.saved_model import NO_TIMEOUT, Arrays, Feeds, Servable, serving_err
 
 # Names and types of the tensors that are fed, and names of those that are fetched: what may run together.
 Key = tuple[tuple[tuple[str, str], ...], tuple[str, ...]]
+MEMORY = 16  # batches
 OF_THE_BATCH = (Status.DEADLINE_EXCEEDED, Status.RESOURCE_EXHAUSTED, Status.CANCELLED)  # no fault of one of its tasks
 
 
@@ -72,6 +74,9 @@ class BatchedModel:
         self._changed = threading.Condition()
         self._batches: collections.deque[_Batch] = collections.deque()  # the oldest first
         self._running = 0  # rows
+        self._there: collections.deque[int] = collections.deque(
+            maxlen=MEMORY
+        )  # rows, when each began
         self._closed = False
         threads = parameters.num_batch_threads or os.cpu_count() or 1
         self._threads = [threading.Thread(target=self._work, name="batches", daemon=True) for _ in range(threads)]
@@ -150,7 +155,7 @@ class BatchedModel:
                     self._batches.append(own[-1])
                     news = True
                 own[-1].tasks.append(task)
-                news |= own[-1].size >= self._parameters.execution_limit
+                news |= own[-1].size >= self._enough()
             if news:  # or else the threads know when to look
                 self._changed.notify_all()
 
@@ -181,17 +186,25 @@ class BatchedModel:
             while True:
                 now_s = time.monotonic()
                 for batch in self._batches:
-                    if self._closed or batch.ready_s <= now_s or batch.size >= self._parameters.execution_limit:
+                    if self._closed or batch.ready_s <= now_s or batch.size >= self._enough():
                         return self._share_of(batch)
                 if self._closed:
                     return None
                 self._changed.wait(min((batch.ready_s for batch in self._batches), default=now_s + 3600) - now_s)
 
+    def _enough(self) -> int:
+        """So many rows wait for no others: a full batch, or a thread's share of as many as there were of late."""
+        limit = self._parameters.execution_limit
+        if len(self._there) < MEMORY:
+            return limit
+        return min(limit, -(-max(self._there) // len(self._threads)))
+
     def _share_of(self, batch: _Batch) -> _Batch:
         """Take a batch out: whole if it is full, else only the share that a thread has of all rows."""
+        rows = sum(each.size for each in self._batches) + self._running
+        self._there.append(rows)
         self._batches.remove(batch)
         if batch.size < self._parameters.execution_limit:
-            rows = batch.size + sum(each.size for each in self._batches) + self._running
             others = batch.split(-(-rows // len(self._threads)))
             if others.tasks:
                 self._batches.appendleft(others)

@@ -14,20 +14,19 @@ import time
 
 LARGE = 4 * 2**20  # bytes of a request after which memory is given back, whatever comes after it
 DELAY_S = 1.0  # without a request after which it is, too; what comes within it is given back together
-_ARENA_MAX, _MMAP_THRESHOLD, _TRIM_THRESHOLD = -8, -3, -1  # of mallopt, in malloc.h
+_ARENA_MAX, POOLS = -8, 4  # of mallopt, in malloc.h
 _libc = ctypes.CDLL(None)
 _ended, _large_ended = threading.Event(), threading.Event()
 
 
 def keep_little() -> None:
-    """From now on blocks of a megabyte or more are the system's own, and few pools keep the smaller ones.
+    """From now on few pools keep what is freed, and they are emptied from time to time.
 
     What is imported by now stays: the collector need not look at it again.
     """
     if not hasattr(_libc, "malloc_trim"):  # another C library
         return
-    for option, value in ((_ARENA_MAX, 4), (_MMAP_THRESHOLD, 2**20), (_TRIM_THRESHOLD, 2**20)):
-        _libc.mallopt(option, value)
+    _libc.mallopt(_ARENA_MAX, POOLS)
     gc.freeze()
     threading.Thread(target=_give_back, name="memory", daemon=True).start()
 

@@ -78,8 +78,8 @@ def serve(flags: Flags, ignored: list[str], stop: threading.Event) -> int:
 def _import_tensorflow() -> None:
     """Without greetings on which no one can act, and without Keras, which takes as long as the rest: it is not needed.
 
-    At its end TensorFlow imports Keras if it is there, and goes on if that fails. All that it brings stays, so Python
-    does not look for garbage in it, neither now, which is a tenth of the time, nor later.
+    At its end TensorFlow imports Keras if it is there, and goes on if that fails. All that it brings stays: Python does
+    not look for garbage in it, which would take a tenth of the time.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its errors are raised, not only logged
     warnings.filterwarnings("ignore", category=FutureWarning, module="google")
@@ -90,7 +90,6 @@ def _import_tensorflow() -> None:
     try:
         import tensorflow  # noqa: F401
     finally:
-        gc.freeze()
         gc.enable()
         if absent:
             del sys.modules["keras"]
