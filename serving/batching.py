@@ -74,9 +74,7 @@ class BatchedModel:
         self._changed = threading.Condition()
         self._batches: collections.deque[_Batch] = collections.deque()  # the oldest first
         self._running = 0  # rows
-        self._there: collections.deque[int] = collections.deque(
-            maxlen=MEMORY
-        )  # rows, when each began
+        self._there: collections.deque[int] = collections.deque(maxlen=MEMORY)  # rows, when each began
         self._closed = False
         threads = parameters.num_batch_threads or os.cpu_count() or 1
         self._threads = [threading.Thread(target=self._work, name="batches", daemon=True) for _ in range(threads)]
