@@ -30,7 +30,7 @@ from serving.saved_model import NO_TIMEOUT, Arrays, Feeds, Servable, serving_err
 
 # Names and types of the tensors that are fed, and names of those that are fetched: what may run together.
 Key = tuple[tuple[tuple[str, str], ...], tuple[str, ...]]
-MEMORY = 16  # batches
+REMEMBERED = 16  # batches, of which it is known how many rows there were
 OF_THE_BATCH = (Status.DEADLINE_EXCEEDED, Status.RESOURCE_EXHAUSTED, Status.CANCELLED)  # no fault of one of its tasks
 
 
@@ -74,7 +74,7 @@ class BatchedModel:
         self._changed = threading.Condition()
         self._batches: collections.deque[_Batch] = collections.deque()  # the oldest first
         self._running = 0  # rows
-        self._there: collections.deque[int] = collections.deque(maxlen=MEMORY)  # rows, when each began
+        self._there: collections.deque[int] = collections.deque(maxlen=REMEMBERED)  # rows, when each began
         self._closed = False
         threads = parameters.num_batch_threads or os.cpu_count() or 1
         self._threads = [threading.Thread(target=self._work, name="batches", daemon=True) for _ in range(threads)]
@@ -193,7 +193,7 @@ class BatchedModel:
     def _enough(self) -> int:
         """So many rows wait for no others: a full batch, or a thread's share of as many as there were of late."""
         limit = self._parameters.execution_limit
-        if len(self._there) < MEMORY:
+        if len(self._there) < REMEMBERED:
             return limit
         return min(limit, -(-max(self._there) // len(self._threads)))
 

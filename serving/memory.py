@@ -14,7 +14,8 @@ import time
 
 LARGE = 4 * 2**20  # bytes of a request after which memory is given back, whatever comes after it
 DELAY_S = 1.0  # without a request after which it is, too; what comes within it is given back together
-_ARENA_MAX, POOLS = -8, 4  # of mallopt, in malloc.h
+POOLS = 4  # for all threads
+_ARENA_MAX = -8  # of mallopt, in malloc.h
 _libc = ctypes.CDLL(None)
 _ended, _large_ended = threading.Event(), threading.Event()
 

@@ -81,7 +81,7 @@ class SavedModel:
         )
         # It saves memory of accelerators; on a CPU all it does is to complain of shapes that it does not know.
         config.graph_options.rewrite_options.memory_optimization = rewriter_config_pb2.RewriterConfig.NO_MEM_OPT
-        # It takes a fifth of the time in which a graph is prepared, and leaves nothing that runs faster.
+        # It takes a sixth of the time in which our graphs are prepared, and they run no faster for it.
         config.graph_options.rewrite_options.disable_tfg_optimizer = True
         self._graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=self._graph, config=config)

@@ -1,4 +1,4 @@
-"""Unary calls of gRPC for a load of requests that are ready: a call costs its process a third of one by grpc.aio.
+"""Unary calls of gRPC for a load of requests that are ready: a call costs its process less than one by grpc.aio.
 
 Frames of HTTP/2 (RFC 9113) as gRPC uses them (its PROTOCOL-HTTP2.md), without flow control of what is sent: a request
 is one frame.

@@ -132,8 +132,7 @@ class _Load:
         return outcome
 
     async def _over_grpc(self) -> list[Call]:
-        clients = self._order.clients
-        return [(await light_grpc.connect(self._order.address, PREDICT)).ask for _ in range(clients)]
+        return [(await light_grpc.connect(self._order.address, PREDICT)).ask for _ in range(self._order.clients)]
 
     async def _over_rest(self) -> list[Call]:
         self._requests = [light_http.post(self._order.path, body) for body in self._requests]

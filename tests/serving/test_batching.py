@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from serving import batching_parameters
-from serving.batching import MEMORY, BatchedModel
+from serving.batching import REMEMBERED, BatchedModel
 from serving.batching_parameters import Parameters
 from serving.errors import ServingError, Status
 from serving.predict import predict, prepare
@@ -90,11 +90,11 @@ def test_threads_share_what_waits(model: Counting, monkeypatch: pytest.MonkeyPat
 
 def test_nobody_waits_for_more_rows_than_there_were_of_late(model: Counting) -> None:
     batched = BatchedModel(model, Parameters(max_batch_size=4, num_batch_threads=2, batch_timeout_micros=LONG))
-    for _ in range(MEMORY):
+    for _ in range(REMEMBERED):
         together(batched, [TEXTS[:4]])  # full, so that it does not wait either
     assert together(batched, [TEXTS[:2]]) == [[0.75, 0.75]]  # a thread's share of four
     batched.close()
-    assert model.rows == [*[4] * MEMORY, 2]
+    assert model.rows == [*[4] * REMEMBERED, 2]
 
 
 def test_a_batch_is_filled_up_to_a_size_that_is_allowed(model: Counting) -> None:
