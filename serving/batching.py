@@ -2,10 +2,10 @@
 
     three clients with {"text": [a]}, {"text": [b, c]}, {"text": [d]} -> one run of [a, b, c, d], and each gets its rows
 
-A batch takes requests until it is full or its timeout is over, and waits for a free thread in any case: with the
-default timeout of 0 batches grow as large as the load makes them. Of one that is not full a thread takes no more than
-its share of all rows, so that all threads are busy for as long; and a batch that has a thread's share of the rows that
-may be expected waits no longer, so that who is alone is answered at once. Texts of different lengths need no padding:
+A batch takes requests until it is full, its timeout is over, or nobody has come for half of that, and waits for a free
+thread in any case: with the default timeout of 0 batches grow as large as the load makes them. As many rows as there were of late may be expected
+again, and each thread has its share of them: one that takes a batch which is not full leaves the others theirs, so that
+all are busy for as long; and a batch that has it waits no longer, so that who is alone is answered at once. Texts of different lengths need no padding:
 they are padded within our graphs, with a mask.
 """
 
@@ -49,8 +49,20 @@ class _Batch:
     """Tasks that will run together."""
 
     key: Key
-    ready_s: float  # from when on it runs even if it is not full
+    timeout_s: float
     tasks: list[_Task] = dataclasses.field(default_factory=list)
+    began_s: float = dataclasses.field(default_factory=time.monotonic)
+    joined_s: float = 0.0  # when the last task came
+
+    @property
+    def due_s(self) -> float:
+        """From when on it runs even if it is not full."""
+        return min(self.began_s + self.timeout_s, self.joined_s + self.timeout_s / 2)
+
+    def join(self, task: _Task) -> None:
+        """Wait with the others."""
+        self.tasks.append(task)
+        self.joined_s = time.monotonic()
 
     @property
     def size(self) -> int:
@@ -60,7 +72,7 @@ class _Batch:
         """Keep tasks of so many rows, one task at least -> the others."""
         ends = itertools.accumulate(task.size for task in self.tasks)
         kept = max(1, sum(end <= most for end in ends))
-        others = _Batch(self.key, self.ready_s, self.tasks[kept:])
+        others = dataclasses.replace(self, tasks=self.tasks[kept:])
         self.tasks = self.tasks[:kept]
         return others
 
@@ -149,10 +161,10 @@ class BatchedModel:
             news = self._closed
             for task in tasks:
                 if not own or own[-1].size + task.size > self._parameters.execution_limit:
-                    own.append(_Batch(key, time.monotonic() + self._parameters.batch_timeout_micros / 1e6))
+                    own.append(_Batch(key, self._parameters.batch_timeout_micros / 1e6))
                     self._batches.append(own[-1])
                     news = True
-                own[-1].tasks.append(task)
+                own[-1].join(task)
                 news |= own[-1].size >= self._enough()
             if news:  # or else the threads know when to look
                 self._changed.notify_all()
@@ -184,26 +196,28 @@ class BatchedModel:
             while True:
                 now_s = time.monotonic()
                 for batch in self._batches:
-                    if self._closed or batch.ready_s <= now_s or batch.size >= self._enough():
+                    if self._closed or batch.due_s <= now_s or batch.size >= self._enough():
                         return self._share_of(batch)
                 if self._closed:
                     return None
-                self._changed.wait(min((batch.ready_s for batch in self._batches), default=now_s + 3600) - now_s)
+                self._changed.wait(min((batch.due_s for batch in self._batches), default=now_s + 3600) - now_s)
 
     def _enough(self) -> int:
         """So many rows wait for no others: a full batch, or a thread's share of as many as there were of late."""
         limit = self._parameters.execution_limit
-        if len(self._there) < REMEMBERED:
-            return limit
-        return min(limit, -(-max(self._there) // len(self._threads)))
+        return limit if len(self._there) < REMEMBERED else min(limit, self._share())
+
+    def _share(self) -> int:
+        """A thread's part of the most rows that were there when one of the last batches began."""
+        return -(-max(self._there) // len(self._threads))
 
     def _share_of(self, batch: _Batch) -> _Batch:
-        """Take a batch out: whole if it is full, else only the share that a thread has of all rows."""
+        """Take a batch out: whole if it is full, else only a thread's share."""
         rows = sum(each.size for each in self._batches) + self._running
         self._there.append(rows)
         self._batches.remove(batch)
         if batch.size < self._parameters.execution_limit:
-            others = batch.split(-(-rows // len(self._threads)))
+            others = batch.split(self._share())
             if others.tasks:
                 self._batches.appendleft(others)
                 self._changed.notify()
@@ -247,7 +261,7 @@ class BatchedModel:
         """Its tasks one by one: what is wrong with one of them is not told the others."""
         for task in batch.tasks:
             try:
-                self._run(_Batch(batch.key, batch.ready_s, [task]))
+                self._run(_Batch(batch.key, batch.timeout_s, [task]))
             except Exception as error:
                 task.outputs.set_exception(serving_error(error))
 

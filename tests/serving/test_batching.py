@@ -97,6 +97,17 @@ def test_nobody_waits_for_more_rows_than_there_were_of_late(model: Counting) -> 
     assert model.rows == [*[4] * REMEMBERED, 2]
 
 
+def test_a_thread_takes_its_share_of_what_there_was_of_late(model: Counting) -> None:
+    batched = BatchedModel(model, Parameters(max_batch_size=8, num_batch_threads=2, batch_timeout_micros=LONG))
+    together(batched, [["one"] * 8])
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        run = prepare(batched, "half", {"x": np.float32([1])}, np.asarray)
+        answers = [batched.start(run.feeds, run.fetches, NO_TIMEOUT, pool) for _ in range(4)]
+        batched.close()  # what waits runs now
+        assert all(answer.result()[0].tolist() == [0.5] for answer in answers)
+    assert model.rows == [8, 4]  # and not two of two
+
+
 def test_a_batch_is_filled_up_to_a_size_that_is_allowed(model: Counting) -> None:
     batched = BatchedModel(model, Parameters(max_batch_size=8, allowed_batch_sizes=(2, 4, 8)))
     assert together(batched, [TEXTS[:3]]) == [[0.75, 0.75, 1.0]]
