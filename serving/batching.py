@@ -3,10 +3,10 @@
     three clients with {"text": [a]}, {"text": [b, c]}, {"text": [d]} -> one run of [a, b, c, d], and each gets its rows
 
 A batch takes requests until it is full, its timeout is over, or nobody has come for half of that, and waits for a free
-thread in any case: with the default timeout of 0 batches grow as large as the load makes them. As many rows as there were of late may be expected
-again, and each thread has its share of them: one that takes a batch which is not full leaves the others theirs, so that
-all are busy for as long; and a batch that has it waits no longer, so that who is alone is answered at once. Texts of different lengths need no padding:
-they are padded within our graphs, with a mask.
+thread in any case: with the default timeout of 0 batches grow as large as the load makes them. As many rows as there
+were of late may be expected again, and each thread has its share of them. One that takes a batch which is not full
+leaves the others theirs, so that all are busy for as long; and a batch that has its share waits no longer, so that who
+is alone is answered at once. Texts of different lengths need no padding: our graphs pad them, with a mask.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--seconds", type=float, default=6.0, help="of a load")
-    parser.add_argument("--rounds", type=int, default=2, help="of a comparison, in turns")
+    parser.add_argument("--rounds", type=int, default=5, help="of a comparison, in turns")
     parser.add_argument("--versions", type=int, default=10)
     parser.add_argument("--malformed", type=int, default=100_000)
     parser.add_argument("--threads", type=int, default=2, help="processors for everything, the clients too")
