@@ -36,11 +36,24 @@ def main(argv: list[str]) -> int:
         flags, ignored = parse(argv)
     except SystemExit as exit_:
         return int(exit_.code or 0)
-    stop = threading.Event()
-    if threading.current_thread() is threading.main_thread():
-        for signal_number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(signal_number, lambda *_: stop.set())
-    return serve(flags, ignored, stop)
+    return serve(flags, ignored, _stop_signal())
+
+
+def _stop_signal() -> threading.Event:
+    """What is set by the first SIGTERM or SIGINT, for which a thread waits.
+
+    A handler would run between two steps of the main thread, when this is about to wait for the event (then nobody
+    wakes it) or holds its lock (then `set` waits for ever).
+    """
+    stop, signals = threading.Event(), {signal.SIGTERM, signal.SIGINT}
+
+    def wait() -> None:
+        signal.sigwait(signals)
+        stop.set()
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # of the threads to come, too, so that the one below has them
+    threading.Thread(target=wait, name="signals", daemon=True).start()
+    return stop
 
 
 def serve(flags: Flags, ignored: list[str], stop: threading.Event) -> int:
