@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import collections
 import concurrent.futures
+import contextlib
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +21,7 @@ from serving.errors import ServingError, Status
 text_ops.register()
 
 NO_TIMEOUT = 0
+_SHARED = 0  # the number of the pool for runs that have no thread of their own
 
 Arrays = list[np.ndarray[Any, Any]]
 Feeds = Mapping[str, np.ndarray[Any, Any]]
@@ -26,10 +29,18 @@ Feeds = Mapping[str, np.ndarray[Any, Any]]
 
 @dataclasses.dataclass(frozen=True)
 class Threads:
-    """Sizes of a session's thread pools; 0: TensorFlow chooses."""
+    """Sizes of a session's thread pools; 0: TensorFlow chooses.
+
+    Attributes:
+        intra_op: threads within an operation.
+        inter_op: threads for the operations of all runs.
+        own: so many runs at a time have a thread each, all for their operations, and only others share `inter_op`.
+            What runs beside others is faster so: else each run's operations are handed from thread to thread.
+    """
 
     intra_op: int = 0
     inter_op: int = 0
+    own: int = 0
 
 
 def serving_error(error: Exception) -> ServingError:
@@ -74,17 +85,9 @@ class SavedModel:
         if not any(os.path.exists(os.path.join(path, name)) for name in ("saved_model.pb", "saved_model.pbtxt")):
             message = f"Could not find SavedModel .pb or .pbtxt at supplied export directory path: {path}."
             raise ServingError(Status.NOT_FOUND, message)
-        config = tf.compat.v1.ConfigProto(
-            intra_op_parallelism_threads=threads.intra_op,
-            inter_op_parallelism_threads=threads.inter_op,
-            allow_soft_placement=True,
-        )
-        # It saves memory of accelerators; on a CPU all it does is to complain of shapes that it does not know.
-        config.graph_options.rewrite_options.memory_optimization = rewriter_config_pb2.RewriterConfig.NO_MEM_OPT
-        # It takes a sixth of the time in which our graphs are prepared, and they run no faster for it.
-        config.graph_options.rewrite_options.disable_tfg_optimizer = True
+        self._own = collections.deque(range(_SHARED + 1, _SHARED + 1 + threads.own))  # numbers of pools that are free
         self._graph = tf.Graph()
-        self._session = tf.compat.v1.Session(graph=self._graph, config=config)
+        self._session = tf.compat.v1.Session(graph=self._graph, config=_config(threads))
         self._outputs_by_name: dict[str, Any] = {}
         try:
             self._meta_graph = self._load(path, tags)
@@ -112,17 +115,31 @@ class SavedModel:
         This is the call below `Session.run`, which casts inputs to the placeholder's type where a server must refuse
         them, rewrites the messages of errors, and takes 0.1 ms more. A callable has other messages and no deadline.
         """
-        options = tf.compat.v1.RunOptions(timeout_in_ms=timeout_ms).SerializeToString()
-        buffer = pywrap_tf_session.TF_NewBufferFromString(options)
+        session = self._session._session
+        with self._options(timeout_ms) as options:
+            try:
+                feed = {self._output(name): array for name, array in feeds.items()}
+                fetch = [self._output(name) for name in fetches]
+                outputs = pywrap_tf_session.TF_SessionRun_wrapper(session, options, feed, fetch, [], None)
+            except Exception as error:
+                raise serving_error(error) from error
+        return [_array(output) for output in outputs]
+
+    @contextlib.contextmanager
+    def _options(self, timeout_ms: int) -> Iterator[Any]:
+        """RunOptions for a run within the block, with a thread of its own as long as there is one."""
         try:
-            feed = {self._output(name): array for name, array in feeds.items()}
-            fetch = [self._output(name) for name in fetches]
-            session = self._session._session
-            return [_array(o) for o in pywrap_tf_session.TF_SessionRun_wrapper(session, buffer, feed, fetch, [], None)]
-        except Exception as error:
-            raise serving_error(error) from error
+            pool = self._own.pop()
+        except IndexError:
+            pool = _SHARED
+        options = tf.compat.v1.RunOptions(timeout_in_ms=timeout_ms, inter_op_thread_pool=pool)
+        buffer = pywrap_tf_session.TF_NewBufferFromString(options.SerializeToString())
+        try:
+            yield buffer
         finally:
             pywrap_tf_session.TF_DeleteBuffer(buffer)
+            if pool != _SHARED:
+                self._own.append(pool)
 
     def start(
         self, feeds: Feeds, fetches: Sequence[str], timeout_ms: int, pool: concurrent.futures.Executor
@@ -142,6 +159,26 @@ class SavedModel:
     def close(self) -> None:
         """Free the session and its variables."""
         self._session.close()
+
+
+def _config(threads: Threads) -> tf.compat.v1.ConfigProto:
+    """How a session runs, and how it prepares graphs: as fast as it goes where they run no faster for more."""
+    config = tf.compat.v1.ConfigProto(
+        intra_op_parallelism_threads=threads.intra_op,
+        inter_op_parallelism_threads=threads.inter_op,
+        allow_soft_placement=True,
+    )
+    if threads.own:
+        config.session_inter_op_thread_pool.add(num_threads=threads.inter_op, global_name="shared")
+        for _ in range(threads.own):
+            config.session_inter_op_thread_pool.add(num_threads=1)
+    rewriting, rewrite = config.graph_options.rewrite_options, rewriter_config_pb2.RewriterConfig
+    # It saves memory of accelerators; on a CPU all it does is to complain of shapes that it does not know.
+    rewriting.memory_optimization = rewrite.NO_MEM_OPT
+    rewriting.layout_optimizer = rewrite.OFF  # for accelerators, too
+    rewriting.disable_tfg_optimizer = True
+    rewriting.meta_optimizer_iterations = rewrite.ONE  # of two
+    return config
 
 
 def _array(output: Any) -> np.ndarray[Any, Any]:

@@ -134,16 +134,18 @@ def _loader(flags: Flags) -> Callable[[str], Servable]:
     from serving.saved_model import SavedModel, Threads, serving_error
     from serving.warmup import warm_up
 
-    # Batches run side by side, one a processor: what is shared among processors within each only makes them wait.
-    default_intra_op = 1 if flags.enable_batching else 0
-    intra_op = flags.tensorflow_session_parallelism or flags.tensorflow_intra_op_parallelism or default_intra_op
+    intra_op = flags.tensorflow_session_parallelism or flags.tensorflow_intra_op_parallelism
     inter_op = flags.tensorflow_session_parallelism or flags.tensorflow_inter_op_parallelism
+    threads = Threads(intra_op, inter_op)
+    if flags.enable_batching:
+        # Batches run side by side, one a processor: what is shared among processors within each only makes them wait.
+        threads = Threads(intra_op or 1, inter_op, 0 if inter_op else os.cpu_count() or 1)
 
     batching = _batching(flags)
 
     def load(path: str) -> Servable:
         tags = flags.saved_model_tags.split(",")
-        model = SavedModel(path, tags, Threads(intra_op, inter_op), flags.enable_signature_method_name_check)
+        model = SavedModel(path, tags, threads, flags.enable_signature_method_name_check)
         try:
             if flags.enable_model_warmup:
                 warm_up(model, path, flags.num_request_iterations_for_warmup)
