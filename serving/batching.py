@@ -34,7 +34,7 @@ REMEMBERED = 16  # batches, of which it is known how many rows there were
 OF_THE_BATCH = (Status.DEADLINE_EXCEEDED, Status.RESOURCE_EXHAUSTED, Status.CANCELLED)  # no fault of one of its tasks
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)  # none is another one, whatever it asks: arrays have no one answer to "equal"
 class _Task:
     """A request that waits for its rows."""
 
@@ -44,7 +44,7 @@ class _Task:
     outputs: concurrent.futures.Future[Arrays] = dataclasses.field(default_factory=concurrent.futures.Future)
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class _Batch:
     """Tasks that will run together."""
 

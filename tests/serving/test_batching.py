@@ -71,6 +71,19 @@ def test_requests_run_together_and_each_gets_its_rows(model: Counting) -> None:
     batched.close()
 
 
+def test_a_full_batch_does_not_wait_for_one_before_it_that_is_not(model: Counting) -> None:
+    batched = BatchedModel(model, Parameters(max_batch_size=4, batch_timeout_micros=LONG))
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        inputs = [np.array([text.encode() for text in texts], dtype=object) for texts in (TEXTS[:3], TEXTS[:4])]
+        runs = [prepare(batched, "serving_default", {"text": texts}, np.asarray) for texts in inputs]
+        few, four = (batched.start(run.feeds, run.fetches, NO_TIMEOUT, pool) for run in runs)
+        assert len(four.result(DEADLINE_S)[0]) == 4
+        assert not few.done()
+        batched.close()
+        assert len(few.result(DEADLINE_S)[0]) == 3
+    assert model.rows == [4, 3]
+
+
 def test_threads_share_what_waits(model: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
     both, run = threading.Barrier(2), model.run
 
