@@ -162,7 +162,7 @@ class SavedModel:
 
 
 def _config(threads: Threads) -> tf.compat.v1.ConfigProto:
-    """How a session runs, and how it prepares graphs: as fast as it goes where they run no faster for more."""
+    """How a session runs, and how it prepares graphs: without what takes long and made ours no faster."""
     config = tf.compat.v1.ConfigProto(
         intra_op_parallelism_threads=threads.intra_op,
         inter_op_parallelism_threads=threads.inter_op,
@@ -175,7 +175,7 @@ def _config(threads: Threads) -> tf.compat.v1.ConfigProto:
     rewriting, rewrite = config.graph_options.rewrite_options, rewriter_config_pb2.RewriterConfig
     # It saves memory of accelerators; on a CPU all it does is to complain of shapes that it does not know.
     rewriting.memory_optimization = rewrite.NO_MEM_OPT
-    rewriting.layout_optimizer = rewrite.OFF  # for accelerators, too
+    rewriting.layout_optimizer = rewrite.OFF  # of use for accelerators, too
     rewriting.disable_tfg_optimizer = True
     rewriting.meta_optimizer_iterations = rewrite.ONE  # of two
     return config
