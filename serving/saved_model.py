@@ -34,8 +34,9 @@ class Threads:
     Attributes:
         intra_op: threads within an operation.
         inter_op: threads for the operations of all runs.
-        own: so many runs at a time have a thread each, all for their operations, and only others share `inter_op`.
-            What runs beside others is faster so: else each run's operations are handed from thread to thread.
+        own: so many runs at a time have a thread each, all for their operations, and only others, and a run that is
+            alone, share `inter_op`. What runs beside others is faster so: else each run's operations are handed from
+            thread to thread. What is alone is faster on all of them.
     """
 
     intra_op: int = 0
@@ -85,7 +86,8 @@ class SavedModel:
         if not any(os.path.exists(os.path.join(path, name)) for name in ("saved_model.pb", "saved_model.pbtxt")):
             message = f"Could not find SavedModel .pb or .pbtxt at supplied export directory path: {path}."
             raise ServingError(Status.NOT_FOUND, message)
-        self._own = collections.deque(range(_SHARED + 1, _SHARED + 1 + threads.own))  # numbers of pools that are free
+        self._free = collections.deque(range(_SHARED + 1, _SHARED + 1 + threads.own))  # numbers of pools of one thread
+        self._own = threads.own
         self._graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=self._graph, config=_config(threads))
         self._outputs_by_name: dict[str, Any] = {}
@@ -127,19 +129,20 @@ class SavedModel:
 
     @contextlib.contextmanager
     def _options(self, timeout_ms: int) -> Iterator[Any]:
-        """RunOptions for a run within the block, with a thread of its own as long as there is one."""
+        """RunOptions for a run within the block: it holds a thread of its own, if one is free, and uses it unless alone."""
         try:
-            pool = self._own.pop()
+            held = self._free.pop()
         except IndexError:
-            pool = _SHARED
-        options = tf.compat.v1.RunOptions(timeout_in_ms=timeout_ms, inter_op_thread_pool=pool)
+            held = _SHARED
+        alone = len(self._free) + 1 == self._own
+        options = tf.compat.v1.RunOptions(timeout_in_ms=timeout_ms, inter_op_thread_pool=_SHARED if alone else held)
         buffer = pywrap_tf_session.TF_NewBufferFromString(options.SerializeToString())
         try:
             yield buffer
         finally:
             pywrap_tf_session.TF_DeleteBuffer(buffer)
-            if pool != _SHARED:
-                self._own.append(pool)
+            if held != _SHARED:
+                self._free.append(held)
 
     def start(
         self, feeds: Feeds, fetches: Sequence[str], timeout_ms: int, pool: concurrent.futures.Executor
