@@ -129,7 +129,7 @@ class SavedModel:
 
     @contextlib.contextmanager
     def _options(self, timeout_ms: int) -> Iterator[Any]:
-        """RunOptions for a run within the block: it holds a thread of its own, if one is free, and uses it unless alone."""
+        """RunOptions for a run within the block: it holds a thread while one is free, and uses it unless alone."""
         try:
             held = self._free.pop()
         except IndexError:
