@@ -193,10 +193,9 @@ def predict(
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def serve(context: typer.Context) -> None:
     """Serve a model over TensorFlow Serving's gRPC and REST APIs; takes TensorFlow Serving's flags."""
-    load_tensorflow()
     from serving import server
 
-    raise typer.Exit(server.main(context.args))
+    server.run(context.args)
 
 
 @app.command()

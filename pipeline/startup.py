@@ -10,6 +10,8 @@ import sys
 import types
 import warnings
 
+from serving.quiet import without_stderr
+
 
 def prepare() -> None:
     """Silence what a user can do nothing about, and leave out what is loaded but never used."""
@@ -18,16 +20,9 @@ def prepare() -> None:
 
 
 def load_tensorflow() -> None:
-    """Import TensorFlow without the lines that 2.21 prints at import, which no setting of its turns off."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
+    """Import TensorFlow without its greeting."""
+    with without_stderr():
         import keras  # noqa: F401  it brings TensorFlow; the other way round takes two seconds more
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def _quiet() -> None:

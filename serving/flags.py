@@ -64,6 +64,7 @@ class Flags:
 WITHOUT_EFFECT = (
     "enable_profiler",
     "flush_filesystem_caches",
+    "mixed_precision",
     "num_load_threads",
     "num_tflite_interpreters_per_pool",
     "num_tflite_pools",
@@ -71,6 +72,7 @@ WITHOUT_EFFECT = (
     "per_process_gpu_memory_fraction",
     "prefer_tflite_model",
     "remove_unused_fields_from_bundle_metagraph",
+    "skip_initialize_tpu",
     "tensorflow_session_config_file",
     "thread_pool_factory_config_file",
     "xla_cpu_compilation_enabled",
@@ -105,6 +107,13 @@ def parse(argv: list[str]) -> tuple[Flags, list[str]]:
         parser.error("--batching_parameters_file supplied without --enable_batching")
     if not (flags.port or flags.rest_api_port or flags.grpc_socket_path):
         parser.error("--port=0 and --rest_api_port=0: one of them must be a port, or --grpc_socket_path be set")
+    if flags.tensorflow_session_parallelism and (
+        flags.tensorflow_intra_op_parallelism and flags.tensorflow_inter_op_parallelism
+    ):
+        parser.error(
+            "Either configure --tensorflow_session_parallelism or (--tensorflow_intra_op_parallelism, "
+            "--tensorflow_inter_op_parallelism) separately. You cannot configure all."
+        )
     if flags.port and flags.port == flags.rest_api_port:
         parser.error(f"--port and --rest_api_port are both {flags.port}, they must differ")
     return _with_threads_for_batches(flags), ignored

@@ -6,6 +6,7 @@ import base64
 import http.client
 import json
 import threading
+import time
 import urllib.parse
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from serving.connection import BYTES_SUFFIX, Client, Tls
 from serving.errors import ServingError, Status, status_of_http
 
+CHUNK_BYTES = 2**20  # that are read at once
 STRING = "DT_STRING"
 NUMPY_TYPES = {
     "DT_FLOAT": "float32",
@@ -46,7 +48,7 @@ class RestClient(Client):
         self._outputs: dict[str, dict[str, str]] = {}  # signature -> output -> its type, such as DT_FLOAT
 
     def _predict(self, signature: str, inputs: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
-        self._local.timeout_s = timeout_s
+        self._local.timeout_s, self._local.end_s = timeout_s, time.monotonic() + timeout_s
         values = {name: _to_json(value) for name, value in inputs.items()}
         types = self._output_types(signature)  # before the run, so that its answer is not lost for want of them
         answer = self._call("POST", ":predict", {"signature_name": signature, "inputs": values})["outputs"]
@@ -96,12 +98,12 @@ class RestClient(Client):
         connection, is_new = self._connection()
         try:
             try:
-                return _exchange(connection, method, path, body)
+                return self._exchange(connection, method, path, body)
             except ConnectionError:  # RemoteDisconnected is one
                 connection.close()
                 if is_new:
                     raise
-                return _exchange(connection, method, path, body)  # idle for too long: http.client reconnects
+                return self._exchange(connection, method, path, body)  # idle for too long: http.client reconnects
         except BaseException:
             connection.close()  # half a conversation is of no use to the next call
             raise
@@ -111,10 +113,32 @@ class RestClient(Client):
             self._local.connection = self._new_connection()
             self._connections.append(self._local.connection)
         connection: http.client.HTTPConnection = self._local.connection
-        connection.timeout = self._local.timeout_s
-        if connection.sock is not None:
-            connection.sock.settimeout(self._local.timeout_s)
         return connection, connection.sock is None
+
+    def _exchange(
+        self, connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None
+    ) -> tuple[int, bytes]:
+        self._limit(connection)
+        connection.request(method, path, body, {"Content-Type": "application/json"})
+        self._limit(connection)
+        response, content = connection.getresponse(), bytearray()
+        while chunk := response.read1(CHUNK_BYTES):
+            content += chunk
+            self._limit(connection)
+        left = response.length
+        response.close()  # and not the connection
+        if left:
+            raise http.client.IncompleteRead(bytes(content), left)
+        return response.status, bytes(content)
+
+    def _limit(self, connection: http.client.HTTPConnection) -> None:
+        """Let the socket's next operation take as long as is left until the deadline; TimeoutError if nothing is."""
+        left_s = self._local.end_s - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        connection.timeout = left_s
+        if connection.sock is not None:
+            connection.sock.settimeout(left_s)
 
     def _new_connection(self) -> http.client.HTTPConnection:
         assert self._url.hostname is not None
@@ -125,12 +149,6 @@ class RestClient(Client):
         authorities = self._tls.authorities.decode() if self._tls.authorities else None
         context = ssl.create_default_context(cadata=authorities)
         return http.client.HTTPSConnection(self._url.hostname, self._url.port, context=context)
-
-
-def _exchange(connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
-    connection.request(method, path, body, {"Content-Type": "application/json"})
-    response = connection.getresponse()
-    return response.status, response.read()
 
 
 def _to_json(value: Any) -> Any:

@@ -15,11 +15,12 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from serving.errors import ServingError
 from serving.flags import Flags, parse
 from serving.life import ModelVersions, Retries, log
+from serving.quiet import without_stderr
 
 if TYPE_CHECKING:
     from serving.configured import ConfiguredModels
@@ -28,10 +29,22 @@ if TYPE_CHECKING:
     from serving.saved_model import SavedModel, Servable
 
 DRAIN_TIMEOUT_S = 30  # how long requests in flight may take after SIGTERM
+CLOSE_TIMEOUT_S = 5  # how long models may take after that: what one still does then ends with the process
+
+
+def run(argv: list[str]) -> NoReturn:
+    """`main`, and the end of the process."""
+    status = main(argv)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # what had to be closed is: TensorFlow's own clean-up takes seconds, and is known to crash
 
 
 def main(argv: list[str]) -> int:
-    """Serve until a signal; `argv` are the flags, without the program's name."""
+    """Serve until a signal; `argv` are the flags, without the program's name.
+
+    It is to be called before there are other threads, of NumPy's for instance, which would take the signal themselves.
+    """
     try:
         flags, ignored = parse(argv)
     except SystemExit as exit_:
@@ -85,7 +98,11 @@ def serve(flags: Flags, ignored: list[str], stop: threading.Event) -> int:
         log(f"failed to start: {error}")
         return 1
     finally:
-        models.close()
+        closing = threading.Thread(target=models.close, daemon=True)
+        closing.start()
+        closing.join(CLOSE_TIMEOUT_S)
+        if closing.is_alive():
+            log("stopped while a model was still loading or running a request")
 
 
 def _import_tensorflow() -> None:
@@ -101,7 +118,8 @@ def _import_tensorflow() -> None:
         sys.modules["keras"] = None  # type: ignore[assignment]  # as if not installed
     gc.disable()
     try:
-        import tensorflow  # noqa: F401
+        with without_stderr():
+            import tensorflow  # noqa: F401
     finally:
         gc.enable()
         if absent:
@@ -134,8 +152,9 @@ def _loader(flags: Flags) -> Callable[[str], Servable]:
     from serving.saved_model import SavedModel, Threads, serving_error
     from serving.warmup import warm_up
 
-    intra_op = flags.tensorflow_session_parallelism or flags.tensorflow_intra_op_parallelism
-    inter_op = flags.tensorflow_session_parallelism or flags.tensorflow_inter_op_parallelism
+    intra_op, inter_op = flags.tensorflow_intra_op_parallelism, flags.tensorflow_inter_op_parallelism
+    if not (intra_op or inter_op):
+        intra_op = inter_op = flags.tensorflow_session_parallelism
     threads = Threads(intra_op, inter_op)
     if flags.enable_batching:
         # Batches run side by side, one a processor: what is shared among processors within each only makes them wait.
@@ -168,9 +187,11 @@ def _batching(flags: Flags) -> Callable[[SavedModel, str], Servable]:
     common = batching_parameters.read(text_config.read_file(file), file) if file else batching_parameters.Parameters()
 
     def batched(model: SavedModel, path: str) -> Servable:
-        own = os.path.join(path, batching_parameters.FILE)
-        if not (flags.enable_per_model_batching_parameters and os.path.exists(own)):
+        if not flags.enable_per_model_batching_parameters:
             return BatchedModel(model, common)
+        own = os.path.join(path, batching_parameters.FILE)
+        if not os.path.exists(own):
+            return model
         return BatchedModel(model, batching_parameters.read(text_config.read_file(own), own))
 
     return batched
@@ -220,7 +241,4 @@ def _listen_and_drain(flags: Flags, core: ServerCore, stop: threading.Event, sta
 
 
 if __name__ == "__main__":
-    status = main(sys.argv[1:])
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)  # everything is closed: TensorFlow's own clean-up takes seconds, and is known to crash
+    run(sys.argv[1:])

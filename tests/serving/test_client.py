@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.server
 import subprocess
 import sys
 import threading
@@ -48,6 +50,11 @@ def test_one_output_has_its_name(client: Client) -> None:
 
 def test_bytes(client: Client) -> None:
     assert client.predict("echo", {"raw": [b"\xff\0", "ß"]}) == {"raw_bytes": [b"\xff\0", "ß".encode()]}
+
+
+def test_more_than_grpcs_4_mb(client: Client) -> None:
+    raw = b"fovea" * 10**6
+    assert client.predict("echo", {"raw": [raw]}) == {"raw_bytes": [raw]}
 
 
 def test_the_servers_refusal(client: Client) -> None:
@@ -103,6 +110,33 @@ def test_the_deadline(server: Server, tmp_path: Path) -> None:
             client.predict("wait", {"path": gate.path})
         gate.open()
         assert caught.value.status is Status.DEADLINE_EXCEEDED
+
+
+def test_an_answer_that_trickles_over_rest_has_a_deadline() -> None:
+    over = threading.Event()
+
+    class Trickle(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "1000000")
+            self.end_headers()
+            with contextlib.suppress(OSError):  # the client has gone
+                while not over.wait(0.05):
+                    self.wfile.write(b" ")
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("localhost", 0), Trickle) as trickling:
+        threading.Thread(target=trickling.serve_forever).start()
+        try:
+            address = f"http://localhost:{trickling.server_port}"
+            with connect(address, timeout_s=0.5) as client, pytest.raises(ServingError) as caught:
+                client.predict("half", {"x": [1.0]})
+        finally:
+            over.set()
+            trickling.shutdown()
+    assert caught.value.status is Status.DEADLINE_EXCEEDED
 
 
 def test_neither_client_loads_tensorflow() -> None:

@@ -54,6 +54,11 @@ def test_a_configuration_file_takes_the_place_of_the_base_path() -> None:
         (["--model_base_path=/m", "--port=0"], "--port=0 and --rest_api_port=0: one of them must be a port"),
         (["--model_base_path=/m", "--rest_api_port=8500"], "--port and --rest_api_port are both 8500"),
         (["--model_base_path=/m", "--batching_parameters_file=/b"], "supplied without --enable_batching"),
+        (
+            [f"--tensorflow_{kind}_parallelism=2" for kind in ("session", "intra_op", "inter_op")]
+            + ["--model_base_path=/m"],
+            "You cannot configure all.",
+        ),
         (["--model_base_path=/m", "--platform_config_file=/c"], "--platform_config_file is not supported"),
     ],
 )

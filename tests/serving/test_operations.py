@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import re
+import shutil
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,6 +142,37 @@ def test_a_version_may_have_batching_parameters_of_its_own(models: Path, tmp_pat
         started.wait_ready()
         with connect(started.rest_address, "tiny") as opened, pytest.raises(ServingError, match="batch size 3"):
             opened.predict("half", {"x": [1.0] * 4})
+
+
+def test_a_version_without_parameters_of_its_own_has_no_batches(models: Path, tmp_path: Path) -> None:
+    shutil.copytree(models / "1", tmp_path / "models" / "1", ignore=lambda *_: ["batching_params.pbtxt"])
+    (tmp_path / "batching").write_text("max_batch_size { value: 3 }")
+    flags = ["--enable_batching", "--enable_per_model_batching_parameters"]
+    flags += [f"--batching_parameters_file={tmp_path}/batching"]
+    with running(tmp_path / "models", tmp_path / "log", *flags) as started:
+        started.wait_ready()
+        with connect(started.grpc_address, "tiny") as opened:
+            assert opened.predict("half", {"x": [1.0] * 4})["y"].tolist() == [0.5] * 4
+
+
+def test_those_who_watch_health_hold_no_thread(models: Path, tmp_path: Path) -> None:
+    flags = ["--enable_grpc_healthcheck_service", "--grpc_max_threads=1"]
+    with running(models, tmp_path / "log", *flags) as started, grpc.insecure_channel(started.grpc_address) as channel:
+        started.wait_ready()
+        watch = channel.unary_stream(
+            "/grpc.health.v1.Health/Watch",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=health.Response.FromString,
+        )
+        known = [watch(health.Request(), timeout=60) for _ in range(3)]
+        unknown = watch(health.Request(service="other"), timeout=60)
+        assert [next(stream).status for stream in known] == [health.SERVING] * 3
+        assert next(unknown).status == health.SERVICE_UNKNOWN  # and the stream stays open
+        known.pop().cancel()
+        assert check(started.grpc_address, "") == health.SERVING
+        started.process.send_signal(signal.SIGTERM)
+        assert [[response.status for response in stream] for stream in known] == [[health.NOT_SERVING]] * 2
+        assert started.process.wait(30) == 0
 
 
 def self_signed() -> tuple[bytes, bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import signal
+import shutil
 import socket
 import threading
 from collections.abc import Callable
@@ -103,33 +103,34 @@ def test_warm_up_requests_are_replayed_and_a_failing_one_fails_the_load(
     assert server.states()[warm]["state"] == "AVAILABLE"
 
 
-def test_sigterm_lets_requests_in_flight_finish(tmp_path: Path) -> None:
-    export_tiny_model(tmp_path / "models" / "007", version=7)
-    gates = [Gate(tmp_path / "grpc"), Gate(tmp_path / "rest")]
-    answers: list[Any] = []
-
-    def call(address: str, gate: Gate) -> None:
-        with connect(address, "tiny") as client:
-            answers.append(client.predict("wait", {"path": gate.path}))
-
-    threads = "--tensorflow_inter_op_parallelism=7"  # a request that waits keeps one
-    with running(tmp_path / "models", tmp_path / "log", threads) as server:
+def test_versions_that_are_deleted(tmp_path: Path) -> None:
+    for number in (1, 2):
+        export_tiny_model(tmp_path / "models" / str(number), version=number)
+    with running(tmp_path / "models", tmp_path / "log") as server, connect(server.grpc_address, "tiny") as client:
         server.wait_ready()
-        addresses = (server.grpc_address, server.rest_address)
-        calls = [threading.Thread(target=call, args=pair) for pair in zip(addresses, gates, strict=True)]
-        for thread in calls:
-            thread.start()
-        for gate in gates:
-            gate.wait_held()
-        server.process.send_signal(signal.SIGTERM)
-        wait_until(lambda: "stopping" in server.log(), "the signal to be heard")
-        for gate in gates:
-            gate.open()
-        for thread in calls:
-            thread.join()
-        assert [int(answer["version"]) for answer in answers] == [7, 7]
-        assert server.process.wait(30) == 0
-        assert "version 7 unloaded" in server.log()
+        assert (version_of(client), set(server.states())) == (2, {2})
+        shutil.rmtree(tmp_path / "models" / "2")
+        server.wait_state(2, "END")
+        assert (version_of(client), server.states()[1]["state"]) == (1, "AVAILABLE")
+        assert server.http("GET", "/readyz") == (200, b"ok\n")
+        shutil.rmtree(tmp_path / "models" / "1")
+        server.wait_state(1, "END")
+        assert server.http("GET", "/readyz")[0] == 503
+        assert server.http("GET", "/livez") == (200, b"ok\n")
+        with pytest.raises(ServingError, match=r"NOT_FOUND: Servable not found for request: Latest\(tiny\)"):
+            version_of(client)
+
+
+def test_a_broken_version_is_tried_again(tmp_path: Path) -> None:
+    export_tiny_model(tmp_path / "export", version=3)
+    graph = tmp_path / "models" / "3" / "saved_model.pb"
+    shutil.copytree(tmp_path / "export", graph.parent, ignore=lambda *_: ["saved_model.pb"])
+    flags = "--max_num_load_retries=100000", "--load_retry_interval_micros=100000"
+    with running(tmp_path / "models", tmp_path / "log", *flags) as server:
+        wait_until(lambda: server.log().count("failed to load: NOT_FOUND: Could not find SavedModel") > 1, "two tries")
+        (tmp_path / "export" / "saved_model.pb").rename(graph)
+        server.wait_ready()
+        assert server.states()[3]["state"] == "AVAILABLE"
 
 
 def test_a_server_whose_only_version_is_broken_does_not_start(tmp_path: Path, capfd: Any) -> None:

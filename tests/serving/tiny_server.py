@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,9 +111,15 @@ class Server:
 
 
 @contextlib.contextmanager
-def running(base_path: Path, log_path: Path, *flags: str, ports: tuple[int, int] | None = None) -> Iterator[Server]:
+def running(
+    base_path: Path,
+    log_path: Path,
+    *flags: str,
+    ports: tuple[int, int] | None = None,
+    how: Sequence[str] = ("-m", "serving.server"),
+) -> Iterator[Server]:
     grpc_port, rest_port = ports or (free_port(), free_port())
-    command = [sys.executable, "-m", "serving.server", f"--port={grpc_port}", f"--rest_api_port={rest_port}"]
+    command = [sys.executable, *how, f"--port={grpc_port}", f"--rest_api_port={rest_port}"]
     command += [f"--model_name={MODEL}", "--model_base_path", str(base_path), "--max_num_load_retries=0", *flags]
     with log_path.open("wb") as log:
         process = subprocess.Popen(command, stderr=log, stdout=log, cwd=ROOT, env={**os.environ, "PYTHONPATH": "."})
