@@ -17,6 +17,7 @@ from collections.abc import Iterator
 
 MICROSECONDS = tuple(10 * 1.8**exponent for exponent in range(33))  # TensorFlow Serving's buckets
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+INFERENCE = ("predict", "classify", "regress")  # what TensorFlow Serving counts, and of that times what is OK
 COUNT, LATENCY, OURS = (
     ":tensorflow:serving:request_count",
     ":tensorflow:serving:request_latency",
@@ -93,8 +94,10 @@ class Monitor:
         names = ("model", "version", "signature", "method", "status")
         ours = tuple((name, getattr(seen, name)) for name in names)
         with self._lock:
-            self._counts[counted] = self._counts.get(counted, 0) + 1
-            self._histograms[LATENCY].setdefault(timed, _Histogram(MICROSECONDS)).add(1e6 * seconds)
+            if seen.method.lower() in INFERENCE:
+                self._counts[counted] = self._counts.get(counted, 0) + 1
+                if seen.status == "OK":
+                    self._histograms[LATENCY].setdefault(timed, _Histogram(MICROSECONDS)).add(1e6 * seconds)
             self._histograms[OURS].setdefault(ours, _Histogram(SECONDS)).add(seconds)
 
     def text(self) -> str:

@@ -40,6 +40,8 @@ class RestClient(Client):
         self._url = urllib.parse.urlsplit(address)
         if not self._url.hostname:
             raise ValueError(f"{address} names no host; expected http://host:port")
+        if tls and (tls.key or tls.certificate):
+            raise ValueError("a client's own certificate is for gRPC: over REST only `authorities` is known")
         version_path = "" if version is None else f"/versions/{version}"
         self._path = f"{self._url.path.rstrip('/')}/v1/models/{urllib.parse.quote(model, safe='')}{version_path}"
         self._tls = tls or Tls()

@@ -259,7 +259,9 @@ def test_inputs_of_different_shapes(model: Counting, pad: bool) -> None:
 def test_parameters_are_a_text_protobuf() -> None:
     text = "max_batch_size { value: 8 } allowed_batch_sizes: 2 allowed_batch_sizes: 8 thread_pool_name { value: 'a' }"
     assert batching_parameters.read(text, "a.txt") == Parameters(max_batch_size=8, allowed_batch_sizes=(2, 8))
-    assert batching_parameters.read("", "a.txt") == Parameters()
+    none = batching_parameters.read("", "a.txt")
+    assert (none.max_batch_size, none.batch_timeout_micros, none.max_enqueued_batches) == (1000, 0, 10)
+    assert none.num_batch_threads == 0  # as many as there are processors
 
 
 @pytest.mark.parametrize(

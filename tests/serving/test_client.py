@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from serving import wire
-from serving.client import Client, ServingError, Status, connect
+from serving.client import Client, ServingError, Status, Tls, connect
 from serving.tensors import write_tensor
 from tests.serving.tiny_server import Gate, Server
 
@@ -101,6 +101,11 @@ def test_no_server(address: str) -> None:
     assert caught.value.status is Status.UNAVAILABLE
     with pytest.raises(ServingError, match="UNAVAILABLE"):
         connect(address, timeout_s=1e9, retry=False).predict("serving_default", {"text": ["a"]})
+
+
+def test_a_clients_own_certificate_is_not_for_rest() -> None:
+    with pytest.raises(ValueError, match="over REST only `authorities` is known"):
+        connect("https://localhost:1", tls=Tls(key=b"k", certificate=b"c"))
 
 
 def test_the_deadline(server: Server, tmp_path: Path) -> None:

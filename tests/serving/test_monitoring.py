@@ -27,12 +27,15 @@ def test_requests_are_counted_by_what_is_known_of_them() -> None:
             seen.status = status
     with pytest.raises(KeyError), monitor.request("Predict", "REST"):
         raise KeyError
+    with monitor.request("GetModelStatus", "GRPC"):
+        note(model="m")
     text = monitor.text()
     assert value(text, ":tensorflow:serving:request_count", model_name="m", status="OK") == 2
     assert value(text, ":tensorflow:serving:request_count", model_name="m", status="NOT_FOUND") == 1
     latency = ":tensorflow:serving:request_latency"
-    assert value(text, f"{latency}_count", model_name="m", API="Predict", entrypoint="GRPC") == 3
-    assert value(text, f"{latency}_bucket", model_name="m", entrypoint="GRPC", le="708235") == 3
+    assert value(text, f"{latency}_count", model_name="m", API="Predict", entrypoint="GRPC") == 2
+    assert value(text, f"{latency}_bucket", model_name="m", entrypoint="GRPC", le="708235") == 2
+    assert value(text, "fovea_request_seconds_count", method="GetModelStatus", status="OK") == 1
     assert value(text, "fovea_request_seconds_count", version="3", signature="align", status="OK") == 2
     assert value(text, "fovea_request_seconds_bucket", version="3", status="OK", le="+Inf") == 2
     note(model="nobody")  # outside of a request it is said of none

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import contextlib
 import datetime
 import ipaddress
 import re
@@ -10,6 +12,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -19,9 +22,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from serving import health
-from serving.client import ServingError, Status, Tls, connect
+from serving.client import Client, ServingError, Status, Tls, connect
 from tests.serving.test_monitoring import value
-from tests.serving.tiny_server import Server, export_tiny_model, running
+from tests.serving.tiny_server import Server, export_tiny_model, running, wait_until
 
 MONITORING = 'prometheus_config { enable: true path: "/counts" }'
 BATCHING = "max_batch_size { value: 4 } batch_timeout_micros { value: 50000 }"
@@ -60,7 +63,7 @@ def test_requests_are_counted(operated: Server) -> None:
     assert status == 200 and value(text, ":tensorflow:serving:request_count", model_name="tiny", status="OK") >= 2
     for entrypoint, method in (("GRPC", "Predict"), ("REST", "predict")):
         name = ":tensorflow:serving:request_latency_count"
-        assert value(text, name, model_name="tiny", API=method, entrypoint=entrypoint) >= 2
+        assert value(text, name, model_name="tiny", API=method, entrypoint=entrypoint) >= 1
         ours = {"model": "tiny", "version": "1", "signature": "half", "method": method}
         assert value(text, "fovea_request_seconds_count", status="OK", **ours) >= 1
     assert value(text, "fovea_request_seconds_count", signature="", status="FAILED_PRECONDITION") >= 1
@@ -134,6 +137,33 @@ def test_a_small_rest_request_waits_for_its_batch_without_a_thread(models: Path,
         for thread in threads:
             thread.join()
     assert answers == {number: [number / 2] for number in range(4)}
+
+
+def test_a_queue_that_is_full(models: Path, tmp_path: Path) -> None:
+    """One batch may wait, for as long as nobody fills it: there is no room for another one then."""
+    (tmp_path / "batching").write_text(
+        "max_batch_size { value: 2 } batch_timeout_micros { value: 600000000 } max_enqueued_batches { value: 1 }"
+    )
+    flags = ["--enable_batching", f"--batching_parameters_file={tmp_path}/batching"]
+    with running(models, tmp_path / "log", *flags) as started, contextlib.ExitStack() as ended:
+        started.wait_ready()
+        addresses = started.grpc_address, started.rest_address
+        patient = [ended.enter_context(connect(address, "tiny", timeout_s=120)) for address in addresses]
+        hasty = [ended.enter_context(connect(address, "tiny", retry=False)) for address in addresses]
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+
+            def ask(client: Client, *x: float) -> concurrent.futures.Future[Any]:
+                return pool.submit(client.predict, "half", {"x": x})
+
+            first = ask(patient[0], 1.0)
+            for client in hasty:
+                refusal = wait_until(lambda client=client: ask(client, 2.0, 3.0).exception(), "the queue to be full")
+                assert isinstance(refusal, ServingError) and refusal.status is Status.UNAVAILABLE
+                assert refusal.message.startswith("The batch scheduling queue to which this task was submitted is full")
+            later = [ask(client, 4.0, 5.0) for client in patient]
+            assert ask(hasty[0], 6.0).result()["y"].tolist() == [3.0]  # and now it is not
+            assert first.result()["y"].tolist() == [0.5]
+            assert [answer.result()["y"].tolist() for answer in later] == [[2.0, 2.5]] * 2
 
 
 def test_a_version_may_have_batching_parameters_of_its_own(models: Path, tmp_path: Path) -> None:
@@ -212,6 +242,18 @@ def test_tls(models: Path, tmp_path: Path) -> None:
                 assert caught.value.status is Status.UNAVAILABLE
         with connect(started.rest_address, "tiny") as opened:  # REST has no TLS there either
             assert opened.predict("half", {"x": [3.0]})["y"].tolist() == [1.5]
+
+
+def test_tls_for_whom_nobody_asks(models: Path, tmp_path: Path) -> None:
+    key, certificate = self_signed()
+    (tmp_path / "ssl").write_text(f"server_key: {quoted(key)} server_cert: {quoted(certificate)}")
+    with running(models, tmp_path / "log", f"--ssl_config_file={tmp_path}/ssl") as started:
+        started.wait_ready()
+        with connect(started.grpc_address, "tiny", tls=Tls(certificate)) as opened:
+            assert opened.predict("half", {"x": [3.0]})["y"].tolist() == [1.5]
+        plain = connect(started.grpc_address, "tiny", retry=False, timeout_s=10)
+        with plain, pytest.raises(ServingError, match="UNAVAILABLE"):
+            plain.predict("half", {"x": [3.0]})
 
 
 @pytest.mark.parametrize(
