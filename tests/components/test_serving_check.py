@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from components import serving_check
 from components.serving_check import Config, Verdict, check
@@ -46,6 +47,26 @@ def test_a_model_that_does_not_load_is_not_blessed(path: pathlib.Path, tmp_path:
     assert not verdict.blessed and verdict.latency_ms is None
     (reason,) = verdict.reasons
     assert reason.startswith("the server ended with status 1: ") and "warmup" in reason
+
+
+def test_a_model_that_answers_otherwise_when_it_is_served_is_not_blessed(tmp_path: pathlib.Path) -> None:
+    """It says what time it is, whatever it is asked."""
+
+    def tell(text: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"text": tf.fill(tf.shape(text), tf.strings.as_string(tf.timestamp(), precision=6))}
+
+    module = tf.Module()
+    module.tell = tf.function(tell, input_signature=[tf.TensorSpec([None], tf.string, "text")])
+    tf.saved_model.save(module, str(tmp_path / "clock"), {"serving_default": module.tell})
+    verdict = check(tmp_path / "clock", ["a", "b"], Config())
+    assert not verdict.blessed
+    *shown, more = verdict.reasons
+    assert more == "and 3 answers more"  # of two rows at once, and of each, two ways
+    assert [reason.partition(": text '")[0] for reason in shown] == [
+        "gRPC, serving_default of 2 rows",
+        "REST, serving_default of 2 rows",
+        "gRPC, serving_default of 'a'",
+    ]
 
 
 def test_a_difference_of_a_letter_or_more_than_rounding_is_found() -> None:

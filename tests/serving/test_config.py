@@ -117,6 +117,18 @@ def test_a_reload_replaces_the_list(served: Served) -> None:
     assert served.predict("one") == 3
 
 
+def test_a_reload_changes_the_versions_of_a_model_that_stays(served: Served) -> None:
+    def available() -> set[int]:
+        return {number for number, state in served.states("one").items() if state == "AVAILABLE"}
+
+    assert served.reload(one="model_version_policy { latest { num_versions: 2 } }") is None
+    wait_until(lambda: available() == {2, 3}, "the two latest")
+    assert served.predict("one") == 3
+    assert served.reload(one="model_version_policy { specific { versions: 1 } }") is None
+    wait_until(lambda: available() == {1}, "the first alone")
+    assert served.predict("one") == 1
+
+
 def test_a_reload_with_no_models(served: Served) -> None:
     assert served.reload() is None
     assert served.predict("two") == ("NOT_FOUND", "Servable not found for request: Latest(two)")
