@@ -23,7 +23,7 @@ class Tls:
 
     Attributes:
         authorities: that sign the server's certificate; None: those that this machine trusts.
-        key: of the client, for servers that ask who calls.
+        key: of the client, for servers that ask who calls; for gRPC alone, and so is the next.
         certificate: of the client.
     """
 
