@@ -138,10 +138,14 @@ def _differences(here: LocalModel, ways: Mapping[str, Callable[..., Answers]], a
     requests += [(signatures.SERVING_DEFAULT, [one]) for one in asked]
     for number, (signature, rows) in enumerate(requests, start=1 - len(requests) + len(asked)):
         inputs = {here.input: rows}
-        expected = here.predict(signature, inputs)
         what = f"{signature} of {len(rows)} rows"
         if len(rows) == 1:
             what = f"{signature} of {rows[0]!r}" if isinstance(rows[0], str) else f"{signature} of recording {number}"
+        try:
+            expected = here.predict(signature, inputs)
+        except ServingError as error:
+            yield f"in process, {what}: {error}"
+            continue
         for way, predict in ways.items():
             try:
                 found = predict(signature, inputs)

@@ -60,11 +60,11 @@ class GrpcServer:
 
     def __init__(self, core: ServerCore, settings: Settings, monitor: Monitor) -> None:
         self._core, self._settings, self._monitor = core, settings, monitor
-        options = [
+        options = [  # of one that is there twice the first counts
+            *settings.channel_arguments,
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
             ("grpc.so_reuseport", 0),  # a port that is taken is an error
-            *settings.channel_arguments,
         ]
         pool = concurrent.futures.ThreadPoolExecutor(settings.threads, thread_name_prefix="grpc")
         self._server = grpc.server(pool, options=options)

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  its ops are in the graph
 
+from serving.saved_model import serving_error
 from serving.signatures import SERVING_DEFAULT, Asked
 
 
@@ -34,10 +35,14 @@ class LocalModel:
         return str(name)
 
     def predict(self, signature: str, inputs: Mapping[str, Sequence[Asked] | Sequence[int]]) -> dict[str, np.ndarray]:
-        """Run a signature; texts go in and come out as str."""
+        """Run a signature; texts go in and come out as str. What it refuses is a ServingError, as a client has it."""
         function = self._loaded.signatures[signature]
         _, specs = function.structured_input_signature
-        outputs = function(**{name: tf.constant(list(values), specs[name].dtype) for name, values in inputs.items()})
+        tensors = {name: tf.constant(list(values), specs[name].dtype) for name, values in inputs.items()}
+        try:
+            outputs = function(**tensors)
+        except tf.errors.OpError as error:
+            raise serving_error(error) from error
         return {name: _decoded(value.numpy()) for name, value in outputs.items()}
 
 

@@ -9,6 +9,7 @@ traceback refers to it in a circle: Python's collector would look for it after m
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import threading
@@ -67,13 +68,19 @@ def _trim() -> None:
 
     def free_one() -> None:
         block = _libc.malloc(_FREED)
-        together.wait()
+        with contextlib.suppress(threading.BrokenBarrierError):
+            together.wait()
         _libc.free(block)
 
     threads = [threading.Thread(target=free_one, name="memory") for _ in range(together.parties)]
+    started: list[threading.Thread] = []
     _libc.mallopt(_TRIM_THRESHOLD, 0)
-    for thread in threads:
-        thread.start()
-    for thread in threads:
+    try:
+        for thread in threads:
+            thread.start()
+            started.append(thread)
+    except RuntimeError:  # the system has no thread left: some pools are done, and the others the next time
+        together.abort()
+    for thread in started:
         thread.join()
     _libc.mallopt(_TRIM_THRESHOLD, KEPT)

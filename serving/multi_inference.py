@@ -12,6 +12,7 @@ from tensorflow_serving.apis import inference_pb2, input_pb2
 
 from serving.errors import ServingError, Status
 from serving.inference import CLASSIFY, REGRESS, Method, Task, run
+from serving.monitoring import note
 from serving.saved_model import NO_TIMEOUT, Servable
 from serving.signatures import SERVING_DEFAULT
 
@@ -37,6 +38,7 @@ def multi_infer(
             raise _invalid(f"Duplicate evaluation of signature: {signature_name}")
         signatures.add(signature_name)
         prepared.append(_prepared(model, signature_name, task.method_name))
+    note(signature=",".join(sorted(signatures)))
     tensors, examples = run(model, [task for _, task in prepared], request_input, timeout_ms)
     return [method.result(task, tensors, examples) for method, task in prepared]
 

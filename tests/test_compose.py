@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import pathlib
 import re
+import subprocess
+import sys
 import typing
 
 import pydantic
@@ -22,7 +24,7 @@ REQUIRED = re.compile(r"\$\{[A-Z_]+:\?[^}]+\}")
 
 
 class Strict(pydantic.BaseModel):
-    """The part of the Compose specification that is used; a key that is not of it is an error."""
+    """What of the Compose specification is used, as this project wants it; a key beyond that is an error."""
 
     model_config = pydantic.ConfigDict(extra="forbid", strict=True)
 
@@ -95,6 +97,15 @@ def dockerfile() -> str:
     return (ROOT / "Dockerfile").read_text()
 
 
+@pytest.mark.parametrize(("change", "status"), [(("", ""), 0), (("healthcheck:", "healtcheck:"), 1)])
+def test_it_is_of_the_compose_specification(change: tuple[str, str], status: int, tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "docker-compose.yml"
+    file.write_text((ROOT / file.name).read_text().replace(*change))
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(file)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    assert done.returncode == status, done.stdout
+
+
 def test_what_services_name_is_there(compose: Compose, dockerfile: str) -> None:
     stages = re.findall(r"^FROM \S+ AS (\w+)$", dockerfile, re.MULTILINE)
     for service in compose.services.values():
@@ -105,6 +116,15 @@ def test_what_services_name_is_there(compose: Compose, dockerfile: str) -> None:
         assert service.build is None or service.build.target in stages
         for name, dependency in service.depends_on.items():
             assert dependency.condition != "service_healthy" or compose.services[name].healthcheck
+
+
+def test_what_runs_write_outlives_containers(compose: Compose) -> None:
+    mlflow, database = compose.services["mlflow"], compose.services["database"]
+    uri = mlflow.environment["MLFLOW_BACKEND_STORE_URI"]
+    user, name = database.environment["POSTGRES_USER"], database.environment["POSTGRES_DB"]
+    assert re.fullmatch(rf"postgresql\+psycopg2://{user}:{REQUIRED.pattern}@database:5432/{name}", uri)
+    assert mlflow.command and {"--serve-artifacts", "--artifacts-destination=/artifacts"} <= set(mlflow.command)
+    assert mlflow.volumes == ["artifacts:/artifacts"] and database.volumes == ["database:/var/lib/postgresql/data"]
 
 
 def test_what_keeps_running_is_watched(compose: Compose) -> None:

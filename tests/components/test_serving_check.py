@@ -69,6 +69,20 @@ def test_a_model_that_answers_otherwise_when_it_is_served_is_not_blessed(tmp_pat
     ]
 
 
+def test_a_row_that_the_model_refuses_is_a_reason(tmp_path: pathlib.Path) -> None:
+    module = tf.Module()
+    read = tf.function(lambda text: {"score": tf.strings.to_number(text)})
+    saved = read.get_concrete_function(tf.TensorSpec([None], tf.string, "text"))
+    tf.saved_model.save(module, str(tmp_path / "numbers"), {"serving_default": saved})
+    verdict = check(tmp_path / "numbers", ["3", "b"], Config())
+    assert not verdict.blessed
+    assert [reason.partition(": INVALID_ARGUMENT: ")[0] for reason in verdict.reasons] == [
+        "in process, serving_default of 2 rows",
+        "in process, serving_default of 'b'",
+    ]
+    assert all("could not correctly convert string: b" in reason for reason in verdict.reasons)
+
+
 def test_a_difference_of_a_letter_or_more_than_rounding_is_found() -> None:
     here = {"text": np.array(["A B", "C"], object), "score": np.array([-0.5, 0.1], np.float32)}
     assert list(serving_check.unequal(here, {"text": ["A B", "C"], "score": [-0.5, 0.1]})) == []

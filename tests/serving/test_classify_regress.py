@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf import text_format
 from tensorflow.core.example import example_pb2
 from tensorflow_serving.apis import (
     classification_pb2,
@@ -19,19 +20,25 @@ from tensorflow_serving.apis import (
 )
 
 from tests.serving.example_model import CLASSIFY, PREDICT, REGRESS, export_example_model
+from tests.serving.stubs import config_of
+from tests.serving.test_monitoring import value as counted
 from tests.serving.tiny_server import Server, running
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("examples")
-    export_example_model(folder / "models" / "5")
+    export_example_model(folder / "tiny" / "5")
     return folder
 
 
 @pytest.fixture(scope="module")
 def example_server(model: Path) -> Iterator[Server]:
-    with running(model / "models", model / "log") as started:
+    config = config_of(model, tiny='version_labels { key: "stable" value: 5 }')
+    (model / "config").write_text(text_format.MessageToString(config))
+    (model / "monitoring").write_text("prometheus_config { enable: true }")
+    flags = f"--model_config_file={model}/config", f"--monitoring_config_file={model}/monitoring"
+    with running(model / "tiny", model / "log", *flags) as started:
         started.wait_ready()
         yield started
 
@@ -147,6 +154,34 @@ def test_multi_inference(stub: Any) -> None:
 def test_multi_inference_feeds_each_signature_by_its_own_input(stub: Any) -> None:
     response = stub.MultiInference(tasks(("regress", REGRESS), ("regress_y", REGRESS)), timeout=30)
     assert [values(result.regression_result) for result in response.results] == [[4], [3]]
+
+
+def labelled(request: Any, label: str) -> Any:
+    for spec in [request.model_spec] if hasattr(request, "model_spec") else [task.model_spec for task in request.tasks]:
+        spec.version_label = label
+    return request
+
+
+def test_a_version_by_its_label(stub: Any) -> None:
+    for call, request in (
+        (stub.Classify, classification("classify", 1)),
+        (stub.Regress, regression("regress", 1)),
+        (stub.MultiInference, tasks(("regress", REGRESS))),
+    ):
+        response = call(labelled(request, "stable"), timeout=30)
+        (spec,) = {spec_of(result) for result in getattr(response, "results", [response])}
+        assert spec[2] == 5
+        unrecognized = "INVALID_ARGUMENT", "Unrecognized servable version label: Stable"
+        assert refusal(call, labelled(request, "Stable")) == unrecognized
+
+
+def test_what_is_asked_is_counted_by_its_signatures(stub: Any, example_server: Server) -> None:
+    stub.Classify(classification("scores", 1), timeout=30)
+    stub.MultiInference(tasks(("regress", REGRESS), ("classify", CLASSIFY)), timeout=30)
+    text = example_server.http("GET", "/monitoring/prometheus/metrics")[1].decode()
+    for method, signature in (("Classify", "scores"), ("MultiInference", "classify,regress")):
+        labels = {"model": "tiny", "version": "5", "method": method, "signature": signature, "status": "OK"}
+        assert counted(text, "fovea_request_seconds_count", **labels) >= 1
 
 
 def test_method_names_do_not_matter_by_default(stub: Any) -> None:
@@ -305,7 +340,7 @@ def test_multi_inference_refuses(
 
 
 def test_method_names_are_checked_if_asked(model: Path) -> None:
-    with running(model / "models", model / "checked", "--enable_signature_method_name_check") as server:
+    with running(model / "tiny", model / "checked", "--enable_signature_method_name_check") as server:
         server.wait_ready()
         with grpc.insecure_channel(server.grpc_address) as channel:
             stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)

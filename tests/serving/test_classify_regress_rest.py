@@ -12,9 +12,11 @@ from typing import Any
 import keras
 import pytest
 import tensorflow as tf
+from google.protobuf import text_format
 from tensorflow_serving.apis import prediction_log_pb2
 
 from tests.serving.example_model import CLASSIFY, export_example_model
+from tests.serving.stubs import config_of
 from tests.serving.tiny_server import Server, running
 
 PATH = "/v1/models/tiny"
@@ -23,8 +25,10 @@ PATH = "/v1/models/tiny"
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("examples")
-    export_example_model(folder / "models" / "1")
-    with running(folder / "models", folder / "log") as started:
+    export_example_model(folder / "tiny" / "1")
+    config = config_of(folder, tiny='version_labels { key: "stable" value: 1 }')
+    (folder / "config").write_text(text_format.MessageToString(config))
+    with running(folder / "tiny", folder / "log", f"--model_config_file={folder}/config") as started:
         started.wait_ready()
         yield started
 
@@ -44,7 +48,8 @@ def test_classify(server: Server) -> None:
     body = {"signature_name": "classify", "examples": [{"x": 1.0}, {"x": [0.25], "unused": "a"}, {}]}
     expected = [[["low", -1.0], ["high", 1.0]], [["low", -0.25], ["high", 0.25]], [["low", -0.0], ["high", 0.0]]]
     assert post(server, "classify", body) == (200, {"results": expected})
-    assert post(server, "classify", body, f"{PATH}/versions/1")[0] == 200
+    for version in ("versions/1", "labels/stable", "Labels/st%61ble"):
+        assert post(server, "classify", body, f"{PATH}/{version}") == (200, {"results": expected})
 
 
 def test_the_scores_of_labels_alone_are_zero(server: Server) -> None:
@@ -54,7 +59,9 @@ def test_the_scores_of_labels_alone_are_zero(server: Server) -> None:
 
 
 def test_regress(server: Server) -> None:
-    assert post(server, "regress", {"examples": [{"x": 1.0}, {"x": 0.5}]}) == (200, {"results": [2.5, 2.25]})
+    for path in (PATH, f"{PATH}/labels/stable"):
+        body = {"examples": [{"x": 1.0}, {"x": 0.5}]}
+        assert post(server, "regress", body, path) == (200, {"results": [2.5, 2.25]})
     body = {"signature_name": "regress", "context": {"x": 4.0}, "examples": [{}, {"x": 2.0}]}
     assert server.http("POST", f"{PATH}:regress", body) == (200, b'{"results": [5.0, 4.0]}')
 

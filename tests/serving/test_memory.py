@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import pathlib
 import subprocess
 import sys
@@ -42,8 +43,25 @@ def use_every_pool() -> None:
         thread.join()
 
 
+def refuse_a_thread() -> threading.Event:
+    """The system has no thread left for the third that gives memory back, once; set when that has happened."""
+    start, refused, threads = threading.Thread.start, threading.Event(), itertools.count(1)
+
+    def started(thread: threading.Thread) -> None:
+        if thread.name == "memory" and next(threads) == 3:
+            refused.set()
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    threading.Thread.start = started  # type: ignore[method-assign]
+    return refused
+
+
 def main() -> None:
     memory.keep_little()
+    refused = refuse_a_thread()
+    memory.ended(memory.LARGE)
+    assert refused.wait(30)
     before_mb = held_mb()
     use_every_pool()
     assert held_mb() > before_mb + 2 * SLACK_MB, "glibc gave it back by itself"

@@ -25,7 +25,7 @@ from serving.versions import latest
 from serving.warmup import MAX_RECORDS, warm_up
 from tests.serving.test_version_life import warm_up_record, write_warm_up
 from tests.serving.test_versions import load
-from tests.serving.tiny_server import Server, export_tiny_model, free_port, running
+from tests.serving.tiny_server import Gate, Server, export_tiny_model, free_port, running
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +42,7 @@ def flagged(folder: Path) -> Iterator[Server]:
     flags = ["--enable_model_warmup=false", "--enable_serialization_as_tensor_content", "--rest_api_timeout_in_ms=200"]
     flags += ["--rest_api_enable_cors_support", f"--monitoring_config_file={folder}/monitoring"]
     flags += [f"--grpc_socket_path={folder}/socket", "--tensorflow_session_parallelism=7"]
+    flags += ["--grpc_channel_arguments=grpc.max_receive_message_length=100000", "--file_system_poll_wait_seconds=0"]
     with running(folder / "models", folder / "log", *flags) as started:
         started.wait_ready()  # without its warm-up request, which fails
         yield started
@@ -60,6 +61,34 @@ def test_values_in_tensor_content(flagged: Server) -> None:
         answer = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(request, timeout=60)
     output = answer.outputs["y"]
     assert (list(output.float_val), tf.make_ndarray(output).tolist()) == ([], [1.5, 2.5])
+
+
+def test_options_of_grpc_itself(flagged: Server, server: Server) -> None:
+    with connect(server.grpc_address, "tiny") as client:
+        assert len(client.predict("half", {"x": [3.0] * 30_000})["y"]) == 30_000
+    with connect(flagged.grpc_address, "tiny", retry=False) as client:
+        assert len(client.predict("half", {"x": [3.0] * 20_000})["y"]) == 20_000
+        with pytest.raises(ServingError, match=r"RESOURCE_EXHAUSTED: .*larger than max.* 100000"):
+            client.predict("half", {"x": [3.0] * 30_000})
+
+
+def test_a_thread_of_grpc_for_each_request_and_no_more(folder: Path, tmp_path: Path) -> None:
+    gate = Gate(tmp_path / "gate")
+    flags = "--grpc_max_threads=1", "--enable_model_warmup=false", "--tensorflow_inter_op_parallelism=7"
+    with running(folder / "models", tmp_path / "log", *flags) as started:
+        started.wait_ready()
+        with connect(started.grpc_address, "tiny", retry=False) as patient:
+            waits = threading.Thread(target=lambda: patient.predict("wait", {"path": gate.path}))
+            waits.start()
+            gate.wait_held()
+            with connect(started.grpc_address, "tiny", retry=False, timeout_s=0.2) as hasty:
+                with pytest.raises(ServingError, match="DEADLINE_EXCEEDED"):
+                    hasty.predict("half", {"x": [3.0]})
+                with connect(started.rest_address, "tiny") as rest:  # which has its own
+                    assert rest.predict("half", {"x": [3.0]})["y"].tolist() == [1.5]
+            gate.open()
+            waits.join()
+            assert patient.predict("half", {"x": [3.0]})["y"].tolist() == [1.5]
 
 
 def test_the_timeout_of_rest(flagged: Server) -> None:
@@ -88,6 +117,15 @@ def test_a_version_by_number_over_rest(flagged: Server) -> None:
     assert json.loads(content)["model_spec"]["version"] == "3"
     status, content = flagged.http("GET", "/v1/models/tiny/versions/7/metadata")
     assert (status, json.loads(content)) == (404, {"error": "Servable not found for request: Specific(tiny, 7)"})
+
+
+def test_versions_are_looked_for_once(flagged: Server, folder: Path, tmp_path: Path) -> None:
+    with running(folder / "models", tmp_path / "log", "--enable_model_warmup=false") as looks_on:
+        looks_on.wait_ready()
+        export_tiny_model(tmp_path / "4", version=4)
+        (tmp_path / "4").rename(folder / "models" / "4")
+        looks_on.wait_state(4, "AVAILABLE")
+        assert list(flagged.states()) == [3]
 
 
 def test_tags_that_the_model_does_not_have(folder: Path, capfd: Any) -> None:

@@ -171,6 +171,9 @@ def export_tiny_model(path: Path, version: int) -> None:
     def narrow(x: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"y": x}
 
+    def narrowed(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"y": tf.cast(x, tf.float16)}
+
     def wait(path: tf.Tensor) -> dict[str, tf.Tensor]:
         tf.io.write_file(path + ".started", "")
         tf.io.write_file(path, "through")  # into a named pipe: blocks until someone opens it to read
@@ -193,6 +196,7 @@ def export_tiny_model(path: Path, version: int) -> None:
         "pick": signature(pick, index=([None], tf.int32)),
         "echo": signature(echo, raw=([None], tf.string)),
         "narrow": signature(narrow, x=([None], tf.float16)),
+        "narrowed": signature(narrowed, x=([None], tf.float32)),
         "wait": signature(wait, path=([], tf.string)),
         "endless": signature(endless, x=([], tf.int32)),
     }
