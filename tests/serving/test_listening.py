@@ -147,7 +147,7 @@ def test_answers_are_completed_and_drawn(model: LocalModel) -> None:
     drawn = model.predict("sample", {"audio": wavs, "seed": seeds})["text"].tolist()
     assert len(set(drawn)) > 5
     assert model.predict("sample", {"audio": wavs, "seed": seeds[::-1]})["text"].tolist() == drawn[::-1]
-    with pytest.raises(tf.errors.InvalidArgumentError, match="audio and seed must have the same number of rows"):
+    with pytest.raises(ServingError, match="audio and seed must have the same number of rows"):
         model.predict("sample", {"audio": WAVS, "seed": [1]})
 
 
@@ -173,14 +173,14 @@ TOO_LONG = r"row \d: too long: at most 130 frames, 1.3 s \(audio.max_seconds\), 
 @pytest.mark.parametrize("bad", BAD, ids=["PNG", "empty", "truncated", "no samples"])
 @pytest.mark.parametrize("signature", ["serving_default", "align"])
 def test_what_is_no_recording_is_named_by_its_row(model: LocalModel, signature: str, bad: bytes) -> None:
-    with pytest.raises(tf.errors.InvalidArgumentError, match=BAD[bad]):
+    with pytest.raises(ServingError, match=BAD[bad]):
         model.predict(signature, {"audio": [WAVS[0], bad, WAVS[1]]})
 
 
 @pytest.mark.parametrize("signature", ["n_best", "align"])
 def test_a_recording_in_parts_has_one_answer_and_no_other(model: LocalModel, signature: str) -> None:
     assert ask(model, LONG)["text"].shape == (1,)
-    with pytest.raises(tf.errors.InvalidArgumentError, match=TOO_LONG):
+    with pytest.raises(ServingError, match=TOO_LONG):
         model.predict(signature, {"audio": [WAVS[0], LONG]})
 
 
