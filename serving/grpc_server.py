@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import functools
+import os
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -66,8 +68,8 @@ class GrpcServer:
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
             ("grpc.so_reuseport", 0),  # a port that is taken is an error
         ]
-        pool = concurrent.futures.ThreadPoolExecutor(settings.threads, thread_name_prefix="grpc")
-        self._server = grpc.server(pool, options=options)
+        self._pool = concurrent.futures.ThreadPoolExecutor(settings.threads, "grpc", initializer=_give_way)
+        self._server = grpc.server(self._pool, options=options)
         self._health = Health()
         health = (self._health.handler(),) if settings.health else ()
         self._server.add_generic_rpc_handlers((*self._handlers(), *health))
@@ -76,7 +78,7 @@ class GrpcServer:
         """Open the ports; OSError names the one that cannot be opened."""
         for address in addresses:
             self._open(address)
-        self._server.start()
+        self._pool.submit(self._server.start).result()  # gRPC's own threads give way, too, as the one that starts them
 
     def _open(self, address: str) -> None:
         tls = self._settings.tls
@@ -162,6 +164,15 @@ class GrpcServer:
         for name, array in outputs.items():
             write_tensor(array, response.outputs[name], self._settings.as_content)
         return response
+
+
+def _give_way() -> None:
+    """From now on this thread, and those that it starts, interrupt no run of a model when they wake up.
+
+    A request wakes a dozen of them, one after the other, and each would take the processor and its caches from a run.
+    """
+    with contextlib.suppress(OSError):  # a container may not let it choose
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _timeout_ms(remaining_s: float | None) -> int:

@@ -6,6 +6,7 @@ import concurrent.futures
 import contextlib
 import datetime
 import ipaddress
+import os
 import re
 import shutil
 import signal
@@ -99,6 +100,14 @@ def test_health(operated: Server, server: Server) -> None:
         with pytest.raises(grpc.RpcError) as caught:
             check(address, service)
         assert caught.value.code() is code
+
+
+def test_threads_of_grpc_give_way_to_runs(operated: Server) -> None:
+    with connect(operated.grpc_address, "tiny") as client:
+        client.predict("half", {"x": [3.0]})
+    process = operated.process.pid
+    policies = [os.sched_getscheduler(int(thread)) for thread in os.listdir(f"/proc/{process}/task")]
+    assert {*policies} == {os.SCHED_BATCH, os.SCHED_OTHER} and os.sched_getscheduler(process) == os.SCHED_OTHER
 
 
 def test_batches(operated: Server) -> None:
