@@ -2,8 +2,8 @@
 
     three clients with {"text": [a]}, {"text": [b, c]}, {"text": [d]} -> one run of [a, b, c, d], and each gets its rows
 
-A batch takes requests until it is full, its timeout is over, or nobody has come for half of that, and waits for a free
-thread in any case: with the default timeout of 0 batches grow as large as the load makes them. As many rows as there
+A batch waits for a free thread, and then takes requests until it is full, its timeout is over, or nobody has come for
+half of that: with the default timeout of 0 batches grow as large as the load makes them. As many rows as there
 were of late may be expected again, and each thread has its share of them. One that takes a batch which is not full
 leaves the others theirs, so that all are busy for as long; and a batch that has its share waits no longer, so that who
 is alone is answered at once. Texts of different lengths need no padding: our graphs pad them, with a mask.
@@ -54,10 +54,9 @@ class _Batch:
     began_s: float = dataclasses.field(default_factory=time.monotonic)
     joined_s: float = 0.0  # when the last task came
 
-    @property
-    def due_s(self) -> float:
-        """From when on it runs even if it is not full."""
-        return min(self.began_s + self.timeout_s, self.joined_s + self.timeout_s / 2)
+    def due_s(self, free_s: float) -> float:
+        """From when on it runs even if it is not full, on a thread that has been free since then."""
+        return min(max(self.began_s, free_s) + self.timeout_s, max(self.joined_s, free_s) + self.timeout_s / 2)
 
     def join(self, task: _Task) -> None:
         """Wait with the others."""
@@ -192,15 +191,17 @@ class BatchedModel:
 
     def _next(self) -> _Batch | None:
         """The oldest batch that may run; None when the model is closed and nothing waits."""
+        free_s = time.monotonic()
         with self._changed:
             while True:
                 now_s = time.monotonic()
                 for batch in self._batches:
-                    if self._closed or batch.due_s <= now_s or batch.size >= self._enough():
+                    if self._closed or batch.due_s(free_s) <= now_s or batch.size >= self._enough():
                         return self._share_of(batch)
                 if self._closed:
                     return None
-                self._changed.wait(min((batch.due_s for batch in self._batches), default=now_s + 3600) - now_s)
+                due_s = min((batch.due_s(free_s) for batch in self._batches), default=now_s + 3600)
+                self._changed.wait(due_s - now_s)
 
     def _enough(self) -> int:
         """So many rows wait for no others: a full batch, or a thread's share of as many as there were of late."""

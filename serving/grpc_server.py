@@ -33,6 +33,7 @@ from serving.tensors import read_tensor, write_tensor
 from serving.text_config import Tls
 
 MAX_MESSAGE_BYTES = 2**31 - 1
+LOOKAHEAD_BYTES = 4 * 2**20  # of a message: what a client may send before it hears that the rest may come, too
 MAX_DEADLINE_S = 365 * 24 * 3600
 UNDECODED = "Exception deserializing request!"  # gRPC's own words
 CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -67,9 +68,12 @@ class GrpcServer:
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
             ("grpc.so_reuseport", 0),  # a port that is taken is an error
+            ("grpc.http2.bdp_probe", 0),  # no ping for each message, to learn how much may be under way: always so much
+            ("grpc.http2.lookahead_bytes", LOOKAHEAD_BYTES),
         ]
         self._pool = concurrent.futures.ThreadPoolExecutor(settings.threads, "grpc", initializer=_give_way)
-        self._server = grpc.server(self._pool, options=options)
+        # gRPC's own threads give way, too: a thread is as the one that starts it.
+        self._server = self._pool.submit(grpc.server, self._pool, options=options).result()
         self._health = Health()
         health = (self._health.handler(),) if settings.health else ()
         self._server.add_generic_rpc_handlers((*self._handlers(), *health))
@@ -78,7 +82,7 @@ class GrpcServer:
         """Open the ports; OSError names the one that cannot be opened."""
         for address in addresses:
             self._open(address)
-        self._pool.submit(self._server.start).result()  # gRPC's own threads give way, too, as the one that starts them
+        self._pool.submit(self._server.start).result()
 
     def _open(self, address: str) -> None:
         tls = self._settings.tls

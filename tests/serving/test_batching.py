@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving import batching_parameters
+from serving import batching, batching_parameters
 from serving.batching import REMEMBERED, BatchedModel
 from serving.batching_parameters import Parameters
 from serving.errors import ServingError, Status
@@ -108,6 +108,11 @@ def test_nobody_waits_for_more_rows_than_there_were_of_late(model: Counting) -> 
     assert together(batched, [TEXTS[:2]]) == [[0.75, 0.75]]  # a thread's share of four
     batched.close()
     assert model.rows == [*[4] * REMEMBERED, 2]
+
+
+def test_a_timeout_runs_while_a_thread_is_free() -> None:
+    batch = batching._Batch(((), ()), timeout_s=10, began_s=100, joined_s=103)
+    assert [batch.due_s(free_s) for free_s in (50, 104, 130)] == [108, 109, 135]
 
 
 def test_a_thread_takes_its_share_of_what_there_was_of_late(model: Counting) -> None:

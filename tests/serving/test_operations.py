@@ -107,7 +107,7 @@ def test_threads_of_grpc_give_way_to_runs(operated: Server) -> None:
         client.predict("half", {"x": [3.0]})
     process = operated.process.pid
     policies = [os.sched_getscheduler(int(thread)) for thread in os.listdir(f"/proc/{process}/task")]
-    assert {*policies} == {os.SCHED_BATCH, os.SCHED_OTHER} and os.sched_getscheduler(process) == os.SCHED_OTHER
+    assert policies.count(os.SCHED_BATCH) > 2 and os.sched_getscheduler(process) == os.SCHED_OTHER
 
 
 def test_batches(operated: Server) -> None:
