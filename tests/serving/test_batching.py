@@ -112,7 +112,9 @@ def test_nobody_waits_for_more_rows_than_there_were_of_late(model: Counting) -> 
 
 def test_a_timeout_runs_while_a_thread_is_free() -> None:
     batch = batching._Batch(((), ()), timeout_s=10, began_s=100, joined_s=103)
-    assert [batch.due_s(free_s) for free_s in (50, 104, 130)] == [108, 109, 135]
+    assert [batch.due_s(free_s) for free_s in (50, 104, 140)] == [108, 109, 145]
+    late = batching._Batch(((), ()), timeout_s=10, began_s=100, joined_s=128)
+    assert [late.due_s(free_s) for free_s in (50, 99, 104, 140)] == [130, 130, 133, 145]
 
 
 def test_a_thread_takes_its_share_of_what_there_was_of_late(model: Counting) -> None:
