@@ -3,10 +3,10 @@
     three clients with {"text": [a]}, {"text": [b, c]}, {"text": [d]} -> one run of [a, b, c, d], and each gets its rows
 
 A batch waits for a free thread, and then takes requests until it is full or nobody has come for half of its timeout,
-for three timeouts at most: with the default timeout of 0 batches grow as large as the load makes them. As many rows as there
-were of late may be expected again, and each thread has its share of them. One that takes a batch which is not full
-leaves the others theirs, so that all are busy for as long; and a batch that has its share waits no longer, so that who
-is alone is answered at once. Texts of different lengths need no padding: our graphs pad them, with a mask.
+for three timeouts at most: with the default timeout of 0 batches grow as large as the load makes them. As many rows as
+there were of late may be expected again, and each thread has its share of them. One that takes a batch which is not
+full leaves the others theirs, so that all are busy for as long; and a batch that has its share waits no longer, so that
+who is alone is answered at once. Texts of different lengths need no padding: our graphs pad them, with a mask.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class _Batch:
 
     def due_s(self, free_s: float) -> float:
         """From when on it runs even if it is not full, on a thread that has been free since then."""
-        return min(max(self.began_s, free_s) + PATIENCE * self.timeout_s, max(self.joined_s, free_s) + self.timeout_s / 2)
+        began_s, joined_s = max(self.began_s, free_s), max(self.joined_s, free_s)
+        return min(began_s + PATIENCE * self.timeout_s, joined_s + self.timeout_s / 2)
 
     def join(self, task: _Task) -> None:
         """Wait with the others."""
