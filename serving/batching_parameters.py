@@ -43,7 +43,7 @@ class Parameters:
 
     Attributes:
         max_batch_size: the largest request, and the largest batch.
-        batch_timeout_micros: how long a batch waits to become full.
+        batch_timeout_micros: how long a batch waits to become full; see `serving/batching.py`.
         max_enqueued_batches: of one kind, that wait for a thread; one more is UNAVAILABLE.
         num_batch_threads: runs of the model at once; 0: as many as there are processors.
         allowed_batch_sizes: batches are filled up to one of these.
