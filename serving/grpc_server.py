@@ -34,6 +34,7 @@ from serving.text_config import Tls
 
 MAX_MESSAGE_BYTES = 2**31 - 1
 LOOKAHEAD_BYTES = 4 * 2**20  # of a message: what a client may send before it hears that the rest may come, too
+GIVES_WAY = os.SCHED_BATCH  # of a thread that interrupts nobody when it wakes up
 MAX_DEADLINE_S = 365 * 24 * 3600
 UNDECODED = "Exception deserializing request!"  # gRPC's own words
 CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -71,7 +72,7 @@ class GrpcServer:
             ("grpc.http2.bdp_probe", 0),  # no ping for each message, to learn how much may be under way: always so much
             ("grpc.http2.lookahead_bytes", LOOKAHEAD_BYTES),
         ]
-        self._pool = concurrent.futures.ThreadPoolExecutor(settings.threads, "grpc", initializer=_give_way)
+        self._pool = concurrent.futures.ThreadPoolExecutor(settings.threads, "grpc", _schedule, (GIVES_WAY,))
         # gRPC's own threads give way, too: a thread is as the one that starts it.
         self._server = self._pool.submit(grpc.server, self._pool, options=options).result()
         self._health = Health()
@@ -116,7 +117,7 @@ class GrpcServer:
                     lambda request, _: self._core.status(request),
                     get_model_status_pb2.GetModelStatusRequest,
                 ),
-                "HandleReloadConfigRequest": (self._core.reload, model_management_pb2.ReloadConfigRequest),
+                "HandleReloadConfigRequest": (self._reload, model_management_pb2.ReloadConfigRequest),
             },
         }
         return tuple(
@@ -148,6 +149,13 @@ class GrpcServer:
             call, response_serializer=lambda message: message.SerializeToString()
         )
 
+    def _reload(self, request: Any, timeout_ms: int) -> Any:
+        _schedule(os.SCHED_OTHER)  # what it loads has threads that run models
+        try:
+            return self._core.reload(request, timeout_ms)
+        finally:
+            _schedule(GIVES_WAY)
+
     def _predict(self, request: predict_pb2.PredictRequest, timeout_ms: int) -> predict_pb2.PredictResponse:
         if not request.HasField("model_spec"):
             raise ServingError(Status.INVALID_ARGUMENT, "Missing ModelSpec")
@@ -170,13 +178,13 @@ class GrpcServer:
         return response
 
 
-def _give_way() -> None:
-    """From now on this thread, and those that it starts, interrupt no run of a model when they wake up.
+def _schedule(policy: int) -> None:
+    """How this thread gets a processor from now on, and those that it starts.
 
-    A request wakes a dozen of them, one after the other, and each would take the processor and its caches from a run.
+    A request wakes a dozen threads, one after the other, and each would take the processor and its caches from a run.
     """
     with contextlib.suppress(OSError):  # a container may not let it choose
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+        os.sched_setscheduler(0, policy, os.sched_param(0))
 
 
 def _timeout_ms(remaining_s: float | None) -> int:

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from serving import health
 from serving.client import Client, ServingError, Status, Tls, connect
+from tests.serving.stubs import Served
 from tests.serving.test_monitoring import value
 from tests.serving.tiny_server import Server, export_tiny_model, running, wait_until
 
@@ -102,12 +103,28 @@ def test_health(operated: Server, server: Server) -> None:
         assert caught.value.code() is code
 
 
+def giving_way(server: Server) -> int:
+    """Threads that interrupt nobody when they wake up."""
+    threads = os.listdir(f"/proc/{server.process.pid}/task")
+    return [os.sched_getscheduler(int(thread)) for thread in threads].count(os.SCHED_BATCH)
+
+
 def test_threads_of_grpc_give_way_to_runs(operated: Server) -> None:
     with connect(operated.grpc_address, "tiny") as client:
         client.predict("half", {"x": [3.0]})
-    process = operated.process.pid
-    policies = [os.sched_getscheduler(int(thread)) for thread in os.listdir(f"/proc/{process}/task")]
-    assert policies.count(os.SCHED_BATCH) > 2 and os.sched_getscheduler(process) == os.SCHED_OTHER
+    assert giving_way(operated) > 2 and os.sched_getscheduler(operated.process.pid) == os.SCHED_OTHER
+
+
+def test_threads_of_a_model_that_a_reload_brings_do_not(models: Path, tmp_path: Path) -> None:
+    (tmp_path / "config").write_text("")
+    flags = f"--model_config_file={tmp_path}/config", "--enable_batching"
+    with running(models, tmp_path / "log", *flags) as started:
+        started.wait_ready()
+        served = Served(started, models)
+        assert served.predict("tiny") == ("NOT_FOUND", "Servable not found for request: Latest(tiny)")
+        before = giving_way(started)
+        assert served.reload(tiny=f'base_path: "{models}"') is None and served.predict("tiny") == 1
+        assert giving_way(started) <= before + 1  # another one of gRPC's
 
 
 def test_batches(operated: Server) -> None:
