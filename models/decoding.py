@@ -70,8 +70,9 @@ class _Path(NamedTuple):
     state: Nest  # leaves [batch, 1, ...]
 
 
-# (Logits [batch, 1, vocabulary], rules, time) -> a piece that may come, int32 [batch, 1].
-Choice = Callable[[tf.Tensor, Rules, tf.Tensor], tf.Tensor]
+# (Logits [batch, 1, vocabulary], rules, time) -> a piece that may come, int32 [batch, 1], and the log of what the
+# exponentials of all logits sum up to, [batch, 1].
+Choice = Callable[[tf.Tensor, Rules, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
 def greedy(
@@ -94,9 +95,10 @@ def greedy(
     Hypotheses have a beam of one.
     """
 
-    def choose(logits: tf.Tensor, rules: Rules, time: tf.Tensor) -> tf.Tensor:
+    def choose(logits: tf.Tensor, rules: Rules, time: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         best = rules.best(logits, time, 1)
-        return tf.where(rules.end(logits, time) >= best.logits[..., 0], END, best.pieces[..., 0])
+        ends = rules.end(logits, time) >= best.logits[..., 0]
+        return tf.where(ends, END, best.pieces[..., 0]), best.log_total
 
     limits, length = limits_of(max_length, batch_size, room)
     return _walk(step, start, choose, Rows(memory, limits, constraints), length, length_penalty, leaving)
@@ -139,7 +141,8 @@ def sample(
         fn_output_signature=tf.float32,
     )[:-1]  # [batch, length, 1]
 
-    def choose(logits: tf.Tensor, rules: Rules, time: tf.Tensor) -> tf.Tensor:
+    def choose(logits: tf.Tensor, rules: Rules, time: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        log_total = tf.reduce_logsumexp(logits, axis=-1)
         pieces, end = tf.range(logits.shape[-1]), rules.end(logits, time)
         logits = tf.where(pieces == END, end[..., None], rules.pieces(logits, time)) / temperature
         width = min(top_k or logits.shape[-1], logits.shape[-1])
@@ -147,7 +150,7 @@ def sample(
         chances = tf.nn.softmax(best)
         # A piece is in where those before it do not make up top_p yet: the first is in any case.
         chances = tf.where(tf.cumsum(chances, axis=-1, exclusive=True) < top_p, chances, 0.0)
-        return tf.gather(kept, draw(chances, tf.gather(draws, time, axis=1)), batch_dims=2)
+        return tf.gather(kept, draw(chances, tf.gather(draws, time, axis=1)), batch_dims=2), log_total
 
     return _walk(step, start, choose, Rows(memory, limits, constraints), length, length_penalty, "none")
 
@@ -177,9 +180,9 @@ def _walk(
     def one_more(time: tf.Tensor, rows: Rows, path: _Path) -> _Path:
         said = step(path.last, path.state, rows.memory)
         rules = Rules.of(rows.constraints, rows.limits, length, said.logits.shape[-1])
-        piece = choose(said.logits, rules, time)
+        piece, log_total = choose(said.logits, rules, time)
         piece = tf.where(rules.at_limit(time), END, piece)
-        chosen = tf.gather(said.logits, piece, batch_dims=2) - tf.reduce_logsumexp(said.logits, axis=-1)
+        chosen = tf.gather(said.logits, piece, batch_dims=2) - log_total
         piece, chosen = tf.where(path.done, PAD, piece[:, 0]), chosen[:, 0]
         return _Path(
             last=piece[:, None],

@@ -7,6 +7,7 @@ import math
 import tensorflow as tf
 
 _FEW = 1024  # so many are sorted at once
+_HIGH = 32  # so many are compared in one pass: of more XLA makes two
 
 
 def top_k(values: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
@@ -35,5 +36,6 @@ def top_k(values: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
 
 def _width(size: int, k: int) -> int:
     """Of a table: as many columns as values in k of them, or near to it, where that fills the last row."""
-    near = math.isqrt(size * k)
-    return min(range(near // 2, 2 * near), key=lambda width: (-size % width, abs(width - near)))
+    least = -(-size // _HIGH)
+    near = max(math.isqrt(size * k), least)
+    return min(range(max(near // 2, least), 2 * near), key=lambda width: (-size % width, abs(width - near)))
