@@ -80,7 +80,7 @@ class Rules(NamedTuple):
         # The highest of all is known: one pass over the vocabulary less. (`best[..., 0]` would do, but of what is cut
         # once more XLA sorts the whole, at twice the time of a step.)
         highest = tf.maximum(tf.reduce_max(best, axis=-1), tf.reduce_max(logits[..., :SPECIAL], axis=-1))
-        # A sum as a product takes half the time: XLA adds in several passes.
+        # The sum as a product: XLA adds in several passes over the vocabulary, and multiplies in one.
         total = multiply(tf.exp(logits - highest[..., None]), tf.ones([logits.shape[-1], 1]))[..., 0]
         log_total = highest + tf.math.log(total)
         return Best(best, pieces, log_total)

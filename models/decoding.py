@@ -70,8 +70,7 @@ class _Path(NamedTuple):
     state: Nest  # leaves [batch, 1, ...]
 
 
-# (Logits [batch, 1, vocabulary], rules, time) -> a piece that may come, int32 [batch, 1], and the log of what the
-# exponentials of all logits sum up to, [batch, 1].
+# (Logits [batch, 1, vocabulary], rules, time) -> a piece that may come, int32 [batch, 1], and the `Best.log_total`.
 Choice = Callable[[tf.Tensor, Rules, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
