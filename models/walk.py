@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, Literal, Protocol, TypeVar
 
 import tensorflow as tf
@@ -15,6 +15,7 @@ R = TypeVar("R", bound="HasRows")
 
 Leaving = Literal["any", "halves", "none"]  # how rows that are done leave a batch: all of them; under XLA; not at all
 ROOM = 16  # steps that a state has room for at first
+STAGES = 3  # under XLA
 
 
 class HasRows(Protocol):
@@ -79,22 +80,29 @@ class Walk(Generic[R]):
         )[-1]
 
     def _by_halves(self, rows: R) -> Nest:
-        """For XLA, where shapes are static, and every shape costs time to compile: two of them.
+        """For XLA, where shapes are static, and every shape costs time to compile: a stage is one of them.
 
-        First all rows, with half the room, until half of them are done; then half as many at a time, with all of it.
+        First all rows, with a third of the room, until half of them are done; then half as many at a time, with two
+        thirds, and in the end a quarter, with all of it.
         """
-        room = (self.length + 1) // 2
-        state = self.first(rows, room)
+        rooms = [(self.length * stage + STAGES - 1) // STAGES for stage in range(1, STAGES + 1)]
+        return self._in_stages(tf.constant(0), rows, self.first(rows, rooms[0]), rooms)
+
+    def _in_stages(self, time: tf.Tensor, rows: R, state: Nest, rooms: Sequence[Length]) -> Nest:
+        """The result of rows that have the first of these rooms."""
+        room, *more = rooms
+        if not more:
+            return self.result(self._steps(time, rows, state, 0, room)[1])
         count = _size(state)
-        time, state = self._steps(tf.constant(0), rows, state, count // 2, room)
+        time, state = self._steps(time, rows, state, count // 2, room)
 
         def some(left: tf.Tensor, found: Nest) -> tuple[tf.Tensor, Nest]:
             """To the end of some of those that are left, bool [batch]."""
             here = tf.math.top_k(tf.cast(left, tf.int32), (count + 1) // 2)[1]
             these = rows.take(here)
-            _, ended = self._steps(time, these, self._grown(these, take(state, here), self.length), 0, self.length)
+            ended = self._in_stages(time, these, self._grown(these, take(state, here), more[0]), more)
             left = tf.tensor_scatter_nd_update(left, here[:, None], tf.zeros_like(here, tf.bool))
-            return left, _put(found, here, self.result(ended))
+            return left, _put(found, here, ended)
 
         left = self.going(rows, state)
         return tf.while_loop(lambda left, _: tf.reduce_any(left), some, (left, self.result(state)))[1]
