@@ -15,7 +15,7 @@ R = TypeVar("R", bound="HasRows")
 
 Leaving = Literal["any", "halves", "none"]  # how rows that are done leave a batch: all of them; under XLA; not at all
 ROOM = 16  # steps that a state has room for at first
-STAGES = 3  # under XLA
+STAGES = 3  # that XLA compiles, each for half the rows of the one before and with more room
 
 
 class HasRows(Protocol):
