@@ -10,7 +10,7 @@ any validation rows; the layer whose weights point at the same pieces the most o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import tensorflow as tf
@@ -18,6 +18,8 @@ import tensorflow as tf
 from components import batches
 from models.contract import END, PAD, SOURCE_IDS, TARGET_IDS, UNK, Seq2Seq
 from models.forced import force
+
+Likelihood = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 ROWS = 128  # of validation, which are a few thousand pieces
 
@@ -30,10 +32,11 @@ def choose(model: Seq2Seq, rows: Iterable[batches.Batch]) -> dict[int, float]:
     """
     if not model.alignment_choices:
         return {}
+    said = likelihood(model)
     agreed, pieces = dict.fromkeys(model.alignment_choices, 0), 0
     for batch in rows:
         source_ids, target_ids = (tf.constant(batch[name]) for name in (SOURCE_IDS, TARGET_IDS))
-        missed = most_missed(model, source_ids, target_ids)
+        missed = most_missed(said, source_ids, target_ids)
         pieces += int((missed >= 0).sum())
         for layer in model.alignment_choices:
             model.alignment_layer = layer
@@ -44,16 +47,20 @@ def choose(model: Seq2Seq, rows: Iterable[batches.Batch]) -> dict[int, float]:
     return shares
 
 
-def most_missed(model: Seq2Seq, source_ids: tf.Tensor, target_ids: tf.Tensor) -> np.ndarray:
+def likelihood(model: Seq2Seq) -> Likelihood:
+    """Source and answer, int32 [batch, source] and [batch, target] -> log-probabilities of the answer's pieces."""
+    return tf.function(
+        lambda source_ids, target_ids: force(model, source_ids, target_ids).log_probabilities,
+        input_signature=[tf.TensorSpec([None, None], tf.int32)] * 2,
+        autograph=False,
+    )
+
+
+def most_missed(said: Likelihood, source_ids: tf.Tensor, target_ids: tf.Tensor) -> np.ndarray:
     """For each piece of the answer the place in the source whose erasure costs it the most: int [batch, target].
 
     -1 where no erasure costs anything, and for END and PAD. END of the source is not erased.
     """
-
-    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)] * 2, autograph=False)
-    def said(source_ids: tf.Tensor, target_ids: tf.Tensor) -> tf.Tensor:
-        return force(model, source_ids, target_ids).log_probabilities
-
     whole = said(source_ids, target_ids)
     costs = []
     for place in range(source_ids.shape[1]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Collection, Sequence
@@ -91,9 +92,10 @@ class Checkpoints:
 
     def restore_mean(self, epochs: Sequence[int]) -> None:
         """Give the model the mean of its weights at the ends of these epochs (Vaswani 2017, section 6.1)."""
-        files = [np.load(self._epoch(epoch)) for epoch in epochs]
-        for number, variable in enumerate(self._trained):
-            variable.assign(np.mean([file[f"arr_{number}"] for file in files], axis=0))
+        with contextlib.ExitStack() as opened:
+            files = [opened.enter_context(np.load(self._epoch(epoch))) for epoch in epochs]
+            for number, variable in enumerate(self._trained):
+                variable.assign(np.mean([file[f"arr_{number}"] for file in files], axis=0))
 
     def _epoch(self, epoch: int) -> pathlib.Path:
         return self._folder / f"epoch-{epoch}.npz"

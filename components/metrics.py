@@ -16,6 +16,7 @@ import typing
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
+from rapidfuzz.distance import Levenshtein
 
 Name = typing.Literal[
     "sequence_accuracy",
@@ -45,21 +46,6 @@ class Metric:
     score: Callable[[np.ndarray], float]
 
 
-def edit_distance(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
-    """Levenshtein distance: the fewest insertions, deletions and substitutions.
-
-    >>> edit_distance(["K", "AE", "T"], ["K", "AH"])
-    2
-    """
-    previous = list(range(len(hypothesis) + 1))
-    for i, wanted in enumerate(reference, start=1):
-        current = [i]
-        for j, got in enumerate(hypothesis, start=1):
-            current.append(min(previous[j] + 1, current[-1] + 1, previous[j - 1] + (wanted != got)))
-        previous = current
-    return previous[-1]
-
-
 def _ratio(sums: np.ndarray) -> float:
     return float(sums[0] / sums[1]) if sums[1] else float("nan")
 
@@ -71,7 +57,7 @@ def _right(references: Sequence[str], prediction: str) -> bool:
 def _edits(split: Callable[[str], list[str]], references: Sequence[str], prediction: str) -> np.ndarray:
     """[edits, length] against the nearest reference; of equally near ones, the longest."""
     hypothesis = split(prediction)
-    pairs = [(edit_distance(reference, hypothesis), -len(reference)) for reference in map(split, references)]
+    pairs = [(Levenshtein.distance(reference, hypothesis), -len(reference)) for reference in map(split, references)]
     edits, negative_length = min(pairs)
     return np.array([edits, -negative_length], np.float64)
 
@@ -177,13 +163,35 @@ def find(name: str, token_unit: str = "word") -> Metric:
     raise ValueError(f"metric {name!r} is not known; known are {', '.join(NAMES)}")
 
 
+class Scorer:
+    """Several metrics of the same rows: what each counts, behind each other.
+
+    scorer = Scorer(["token_error_rate", "sequence_accuracy"])
+    sums = scorer.count(["K AE T"], "K AH") + scorer.count(["T IY"], "T IY")
+    sums, scorer.scores(sums) -> [2, 5, 1, 2], {"token_error_rate": 0.4, "sequence_accuracy": 0.5}
+    """
+
+    def __init__(self, names: Iterable[str], token_unit: str = "word") -> None:
+        """Args: as for `find`."""
+        self._metrics = {name: find(name, token_unit) for name in names}
+
+    def count(self, references: Sequence[str], prediction: str) -> np.ndarray:
+        """The statistics of a row: float64 [all of them]."""
+        return np.concatenate([metric.statistics(references, prediction) for metric in self._metrics.values()])
+
+    def scores(self, sums: np.ndarray) -> dict[str, float]:
+        """Of the sum over rows, by the names of the metrics."""
+        parts = np.split(sums, np.cumsum(self._widths)[:-1])
+        return {name: metric.score(part) for (name, metric), part in zip(self._metrics.items(), parts, strict=True)}
+
+    @functools.cached_property
+    def _widths(self) -> list[int]:
+        return [len(metric.statistics([""], "")) for metric in self._metrics.values()]
+
+
 def evaluate(
     names: Iterable[str], rows: Iterable[tuple[Sequence[str], str]], token_unit: str = "word"
 ) -> dict[str, float]:
     """Scores of all rows: ((references, prediction), ...) -> {name: score}."""
-    metrics = {name: find(name, token_unit) for name in names}
-    sums: dict[str, typing.Any] = dict.fromkeys(metrics, 0.0)
-    for references, prediction in rows:
-        for name, metric in metrics.items():
-            sums[name] = sums[name] + metric.statistics(references, prediction)
-    return {name: metric.score(sums[name]) for name, metric in metrics.items()}
+    scorer = Scorer(names, token_unit)
+    return scorer.scores(np.sum([scorer.count(references, prediction) for references, prediction in rows], axis=0))

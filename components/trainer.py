@@ -108,8 +108,9 @@ def run_fn(fn_args: typing.Any) -> None:
         name=config.name,
         export_id=uuid.uuid4().hex,
         token_unit=config.token_unit,
-        model=config.model,
+        model=config.model | ({"alignment_layer": model.alignment_layer + 1} if aligned else {}),
         audio=dataclasses.asdict(config.audio) if config.audio else {},
+        decoding=dataclasses.asdict(config.decoding),
     )
     export.save(served, pathlib.Path(fn_args.serving_model_dir), card, _warmup(data, config.audio))
     model_run = pathlib.Path(fn_args.model_run_dir)

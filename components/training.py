@@ -21,8 +21,9 @@ from components import batches, metrics, subword_sampling
 from components.checkpoints import Checkpoints, Progress
 from components.moving_average import MovingAverage
 from components.training_steps import Updates, Validation
-from models import sampling, schedules
+from models import schedules
 from models.contract import DECODER_IDS, Seq2Seq
+from models.scheduled_sampling import Config as ScheduledSampling
 
 OUTCOME_FILE = "training.json"
 ALIGNED = "aligned"  # in that file, beside an Outcome: see `components/alignment_layer.py`
@@ -65,7 +66,7 @@ class Config:
     schedule: schedules.Config = dataclasses.field(default_factory=schedules.Config)
     clip_norm: typing.Annotated[float, Positive] = 1.0
     label_smoothing: typing.Annotated[float, annotated_types.Ge(0), annotated_types.Lt(1)] = 0.1
-    scheduled_sampling: sampling.Config | None = None
+    scheduled_sampling: ScheduledSampling | None = None
     subword_sampling: subword_sampling.Config = dataclasses.field(default_factory=subword_sampling.Config)
     precision: typing.Literal["float32", "mixed_bfloat16"] = "float32"
     ema: typing.Annotated[float, annotated_types.Ge(0), annotated_types.Lt(1)] = 0.0

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from components import batches
 from components.moving_average import MovingAverage
-from models import losses, sampling
+from models import losses, scheduled_sampling
 from models.contract import DECODER_IDS, PAD, TARGET_IDS, Seq2Seq
 
 if TYPE_CHECKING:
@@ -95,10 +95,11 @@ class Updates:
         inputs = {self._model.source.name: source, DECODER_IDS: batch[DECODER_IDS]}
         scheduled = self._config.scheduled_sampling
         if scheduled is not None:
-            teach = sampling.probability(scheduled, number)
+            teach = scheduled_sampling.probability(scheduled, number)
             # The draws depend on where training is, so that one that was killed and resumed draws the same.
             seed = tf.stack([tf.constant(self._config.seed, tf.int64), number * self._config.accumulate + place])
-            inputs[DECODER_IDS] = sampling.mix(self._model, source, batch[DECODER_IDS], teach, seed, scheduled.choose)
+            mixed = scheduled_sampling.mix(self._model, source, batch[DECODER_IDS], teach, seed, scheduled.choose)
+            inputs[DECODER_IDS] = mixed
             self._teach.assign(teach)
         return inputs
 

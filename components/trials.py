@@ -11,9 +11,12 @@ import typing
 
 import keras_tuner
 from keras_tuner.engine import base_tuner
+from keras_tuner.engine.trial import TrialStatus
+from keras_tuner.src import config as keras_tuner_config
 
 from components import metrics, settings, tracking, trainer, tuning
-from components.training import DivergenceError
+
+keras_tuner_config.DEBUG = False  # it would print the traceback of each trial that failed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +53,7 @@ class Trials(base_tuner.BaseTuner):
             objective=self._objective,
             max_trials=request.tune.trials,
             seed=request.tune.seed,
+            max_consecutive_failed_trials=request.tune.trials + 1,  # that some values lead nowhere is a result
             hyperparameters=_space(request.tune),
             tune_new_entries=False,
             allow_new_entries=False,
@@ -58,22 +62,35 @@ class Trials(base_tuner.BaseTuner):
         with contextlib.redirect_stdout(sys.stderr):  # it says on standard output that it goes on
             super().__init__(oracle, directory=str(folder.parent), project_name=folder.name)
 
+    def search(self, *arguments: typing.Any, **options: typing.Any) -> None:
+        """Try what the oracle proposes.
+
+        Raises:
+            ValueError: no trial came to its end; the message says why each did not.
+        """
+        super().search(*arguments, **options)
+        if all(trial.status != TrialStatus.COMPLETED for trial in self.oracle.trials.values()):
+            reasons = (
+                f"\n  trial {name}: {trial.message.strip().splitlines()[-1]}"
+                for name, trial in sorted(self.oracle.trials.items())
+            )
+            raise ValueError(f"no trial came to its end{''.join(reasons)}")
+
     def run_trial(self, trial: typing.Any, *_: typing.Any, **__: typing.Any) -> dict[str, float]:
         """Train with the values of a trial -> {objective: what was measured}."""
         values = trial.hyperparameters.values
         base = self._request.trainer
         sections = tuning.changed({"model": base.model, "training": dataclasses.asdict(base.training)}, values)
         checkpoints = pathlib.Path(self.get_trial_dir(trial.trial_id)) / "checkpoints"
-        config = settings.from_json(
-            trainer.Config, {**dataclasses.asdict(base), **sections, "checkpoints": str(checkpoints)}
-        )
+        document = {**dataclasses.asdict(base), **sections, "checkpoints": str(checkpoints)}
         parameters = {path: str(value) for path, value in values.items()}
         search = tracking.Run(base.tracking, self._request.mlflow_run)
         run = tracking.open_run(base.tracking, f"trial {trial.trial_id}", {}, parameters, parent=search)
         with tracking.closed_at_the_end(run):
             try:
-                outcome = trainer.train(config, self._data, run).outcome
-            except DivergenceError as error:
+                outcome = trainer.train(settings.from_json(trainer.Config, document), self._data, run).outcome
+            except ValueError as error:  # it diverged, or its values do not go with each other
+                print(f"    trial {trial.trial_id} failed: {error}", file=sys.stderr)
                 raise keras_tuner.errors.FailedTrialError(str(error)) from error
             measured = outcome.validation_loss if outcome.score is None else outcome.score
             run.metrics({self._objective.name: measured})
@@ -100,7 +117,6 @@ def _space(tune: tuning.Config) -> keras_tuner.HyperParameters:
         if not isinstance(values, tuning.Range):
             space.Choice(path, list(values))
             continue
-        whole = isinstance(values.min, int) and isinstance(values.max, int)
-        scale = "log" if values.log else "linear"
-        (space.Int if whole else space.Float)(path, values.min, values.max, sampling=scale)
+        number = space.Int if values.whole else space.Float
+        number(path, values.min, values.max, step=values.step, sampling="log" if values.log else "linear")
     return space

@@ -23,20 +23,44 @@ Value: typing.TypeAlias = bool | int | float | str
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """Numbers from `min` to `max`, both of them included: whole ones where both are; `log`: evenly on that scale."""
+    """Numbers from `min` to `max`, both of them included, {min: 64, max: 256, step: 64}: whole ones where both are.
+
+    Attributes:
+        min: the least.
+        max: the greatest.
+        step: from one to the next; None: any between them.
+        log: evenly on that scale, which has no steps.
+    """
 
     __pydantic_config__: typing.ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     min: int | float
     max: int | float
+    step: int | float | None = None
     log: bool = False
 
     def __post_init__(self) -> None:
         """There is something to choose."""
         if self.min >= self.max:
             raise ValueError(f"expected min below max, got {self.min} and {self.max}")
+        if self.step is not None and not 0 < self.step <= self.max - self.min:
+            raise ValueError(f"expected a step above 0 that leads no further than max, got {self.step}")
+        if self.step is not None and self.log:
+            raise ValueError("a logarithmic scale has no steps: expected step or log")
+        if self.step is not None and self.whole and not isinstance(self.step, int):
+            raise ValueError(f"expected a whole step between whole numbers, got {self.step}")
         if self.log and self.min <= 0:
             raise ValueError(f"a logarithmic scale begins above 0, got min {self.min}")
+
+    @property
+    def whole(self) -> bool:
+        """Whether its numbers are whole ones."""
+        return isinstance(self.min, int) and isinstance(self.max, int)
+
+    def samples(self) -> tuple[int | float, ...]:
+        """Both ends, and of whole numbers and steps the one behind the first, which tells what the others are like."""
+        second = (self.min + (self.step or 1),) if self.whole or self.step else ()
+        return tuple(sorted({self.min, *second, self.max}))
 
 
 Choices: typing.TypeAlias = typing.Annotated[tuple[Value, ...], annotated_types.MinLen(1)]
@@ -49,7 +73,8 @@ class Config:
     Attributes:
         parameters: paths within `model` or `training`, and the values of each.
         trials: how many trainings, at most.
-        search: how values are chosen: by what was measured so far (a Gaussian process), at random, or all of them.
+        search: how values are chosen: by what was measured so far (a Gaussian process), at random, or all of them
+            in turn, as far as `trials` goes.
         seed: of the choice.
     """
 
@@ -58,7 +83,7 @@ class Config:
     parameters: typing.Annotated[dict[str, Choices | Range], annotated_types.MinLen(1)]
     trials: typing.Annotated[int, annotated_types.Gt(0)] = 10
     search: typing.Literal["bayesian", "random", "grid"] = "bayesian"
-    seed: typing.Annotated[int, annotated_types.Ge(0)] = 1
+    seed: typing.Annotated[int, annotated_types.Gt(0)] = 1  # KerasTuner takes 0 for none
 
     def __post_init__(self) -> None:
         """Every path is one that a trial can change."""
@@ -67,10 +92,9 @@ class Config:
             raise ValueError(f"parameters: {', '.join(wrong)}: expected paths within {' or '.join(SECTIONS)}")
 
     def samples(self) -> dict[str, tuple[Value, ...]]:
-        """Values of every parameter that stand for all of them: the choices, or both ends."""
+        """Values of every parameter that stand for all of them."""
         return {
-            path: (values.min, values.max) if isinstance(values, Range) else values
-            for path, values in self.parameters.items()
+            path: values.samples() if isinstance(values, Range) else values for path, values in self.parameters.items()
         }
 
 

@@ -203,22 +203,20 @@ def export(
     output: typing.Annotated[pathlib.Path, typer.Argument(metavar="FOLDER", help="A folder that is not there yet.")],
     model: typing.Annotated[str, typer.Option("--model", help="Name of a pushed model, or path of a SavedModel.")],
     format_: typing.Annotated[
-        typing.Literal["ctranslate2"], typer.Option("--format", help="ctranslate2 is for Transformers.")
-    ] = "ctranslate2",
+        typing.Literal["savedmodel", "ctranslate2"], typer.Option("--format", help="ctranslate2 is for Transformers.")
+    ] = "savedmodel",
+    set_: SetOption = None,
     home: HomeOption = None,
 ) -> None:
-    """A trained model in another format than TensorFlow's."""
+    """A trained model made anew: with another search (--set decoding.beam_size=8), or in another format."""
+    load_tensorflow()
+    from pipeline import exporting
     from pipeline.home import Home
 
     path = Home.at(home).find_model(model)
-    if output.exists():
-        raise CommandError(f"{output} is there already: expected a new folder", USAGE)
-    load_tensorflow()
-    from serving import ctranslate2_format
-
     try:
-        ctranslate2_format.convert(path, output)
-    except ValueError as error:
+        exporting.export(path, output, format_, set_ or [])
+    except (ValueError, FileExistsError) as error:
         raise CommandError(str(error), USAGE) from error
     err.print(f"{escape(str(output))}: {path.name} for {format_}", soft_wrap=True)
 

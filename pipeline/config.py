@@ -25,6 +25,7 @@ from models import attention, zoo
 from models.audio import Audio
 from pipeline.findings import Problem, unknown, validate
 from serving import search
+from serving.card import Card
 
 NAME_PATTERN = r"[a-z][a-z0-9_-]*"
 
@@ -118,6 +119,25 @@ def load(path: pathlib.Path, changes: Sequence[str] = ()) -> Config:
     for change in changes:
         problems.extend(_apply(document, change))
     return parse(document, str(path), problems)
+
+
+def load_decoding(card: Card, changes: Sequence[str]) -> search.Decoding:
+    """How an export shall search: as its card says, changed by "decoding.beam_size=8" and such.
+
+    Raises:
+        ConfigError: as for `load`; also for what cannot be changed without a training.
+    """
+    document: dict[str, typing.Any] = {"decoding": dict(card.decoding)}
+    problems = [problem for change in changes for problem in _apply(document, change)]
+    if not card.decoding:
+        problems.append(Problem("decoding", "the export is of a version that did not say how it searches"))
+    fixed = sorted(document.keys() - {"decoding"})
+    problems += [Problem(name, "needs a training: expected paths within decoding") for name in fixed]
+    decoding, more = validate(search.Decoding, document["decoding"], ("decoding",))
+    if problems or more:
+        raise ConfigError(f"the export of {card.name}", [*problems, *more])
+    assert isinstance(decoding, search.Decoding)
+    return decoding
 
 
 def parse(document: Mapping[str, typing.Any], origin: str, problems: Sequence[Problem] = ()) -> Config:

@@ -7,8 +7,9 @@ import glob
 import json
 import pathlib
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import numpy as np
 import rich.console
 import rich.progress
 import rich.table
@@ -20,12 +21,16 @@ from components.rows import Rejected
 from components.sources import parallel_text, speech_manifest
 from models.audio import Audio
 from models.contract import ALIGNMENT, AUDIO, GROUP, REFERENCES, SOURCE, SOURCE_LENGTH
+from pipeline import refusals
 from serving import signatures
 from serving.card import Card
+from serving.errors import ServingError
 from serving.local import LocalModel
 from serving.signatures import Asked
 
 BATCH = 256
+
+Item = typing.TypeVar("Item")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,34 +86,35 @@ def evaluate(
         ValueError: the file holds no row that can be used; the message names the first reasons.
     """
     card = Card.read(model)
-    unit = card.token_unit
     audio = TypeAdapter(Audio).validate_python(card.audio) if card.audio else None
     good, rejected = _read_recordings(data, audio) if audio else _read(data, columns)
-    if not good:
-        reasons = "".join(f"\n  {row.file}:{row.line}: {row.reason}" for row in rejected[:10])
-        raise ValueError(f"{data}: no row to evaluate{reasons}")
+    _require(good, rejected, data)
     loaded = LocalModel(model)
-    predictions = _decode(loaded, [asked.of_row(row) for row in good], out)
-    pairs = list(zip(good, predictions, strict=True))
+    answers = _decode(loaded, [asked.of_row(row) for row in good], out)
+    pairs = [(row, answer) for row, answer in zip(good, answers, strict=True) if isinstance(answer, str)]
+    for row, answer in zip(good, answers, strict=True):
+        if isinstance(answer, ServingError):
+            rejected.append(Rejected(row.file, row.line, refusals.reason(answer), row.source))
+    _require(pairs, rejected, data)
     documents = [_document(row, text) for row, text in pairs]
     if output:
         output.write_text("".join(f"{json.dumps(document, ensure_ascii=False)}\n" for document in documents))
-    slices: dict[str, list[tuple[rows.Row, str]]] = {}
-    for pair in pairs:
-        slices.setdefault(f"{SOURCE_LENGTH}:{rows.source_length(pair[0])}", []).append(pair)
-        if group := pair[0].group or pair[0].speaker:
-            slices.setdefault(f"{GROUP}:{group}", []).append(pair)
-    sliced = {name: _measure(part, unit) | {"rows": len(part)} for name, part in sorted(slices.items())}
-    measured = _measure(pairs, unit) | group_means(sliced)
+    measured, sliced = _measure(pairs, card.token_unit, out)
     if signatures.SCORE_TARGET in loaded.signatures:
-        listened = zip(documents[: asked.LISTENED], good, strict=False)
-        heard = [document | {AUDIO: row.audio} for document, row in listened] if audio else documents
+        listened = zip(documents[: asked.LISTENED], pairs, strict=False)
+        heard = [document | {AUDIO: row.audio} for document, (row, _) in listened] if audio else documents
         attention = attention_metrics.measure(loaded, heard)
         measured |= attention.metrics
         for sentence in attention.sentences():
             out.print(sentence)
-    computed = metrics.signatures(metrics.NAMES, (row.references for row in good))
-    return Report(model, len(good), rejected, measured, sliced, computed)
+    computed = metrics.signatures(metrics.NAMES, (row.references for row, _ in pairs))
+    return Report(model, len(pairs), rejected, measured, sliced, computed)
+
+
+def _require(used: Sequence[object], rejected: Sequence[Rejected], data: pathlib.Path) -> None:
+    if not used:
+        reasons = "".join(f"\n  {row.file}:{row.line}: {row.reason}" for row in rejected[:10])
+        raise ValueError(f"{data}: no row to evaluate{reasons}")
 
 
 def _document(row: rows.Row, prediction: str) -> dict[str, typing.Any]:
@@ -145,18 +151,39 @@ def _read_recordings(data: pathlib.Path, audio: Audio) -> tuple[list[rows.Row], 
     return good, rejected
 
 
-def _decode(model: LocalModel, sources: Sequence[Asked], out: rich.console.Console) -> list[str]:
-    predictions: dict[int, str] = {}
+def _decode(model: LocalModel, sources: Sequence[Asked], out: rich.console.Console) -> list[str | ServingError]:
+    """What the model says to each, or why it refuses it."""
+
+    def ask(batch: Sequence[Asked]) -> list[str]:
+        return list(model.predict(signatures.SERVING_DEFAULT, {model.input: batch})[signatures.TEXT])
+
+    found: dict[int, str | ServingError] = {}
+    for numbers in _track(list(rows.batches(sources, BATCH)), "decoding", out):
+        found.update(zip(numbers, refusals.answers(ask, [sources[number] for number in numbers]), strict=True))
+    return [found[number] for number in range(len(sources))]
+
+
+def _measure(
+    pairs: Sequence[tuple[rows.Row, str]], token_unit: str, out: rich.console.Console
+) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """The metrics of all rows, and those of each slice with its rows."""
+    scorer = metrics.Scorer(metrics.NAMES, token_unit)
+    parts: dict[str, list[np.ndarray]] = {}
+    everything = []
+    for row, text in _track(pairs, "scoring", out):
+        counted = scorer.count(row.references, text)
+        everything.append(counted)
+        parts.setdefault(f"{SOURCE_LENGTH}:{rows.source_length(row)}", []).append(counted)
+        if group := row.group or row.speaker:
+            parts.setdefault(f"{GROUP}:{group}", []).append(counted)
+    sliced = {name: scorer.scores(np.sum(part, axis=0)) | {"rows": len(part)} for name, part in sorted(parts.items())}
+    return scorer.scores(np.sum(everything, axis=0)) | group_means(sliced), sliced
+
+
+def _track(items: Sequence[Item], description: str, out: rich.console.Console) -> Iterator[Item]:
+    """The items, with a bar in a terminal."""
     with rich.progress.Progress(console=out, transient=True, disable=not out.is_terminal) as bar:
-        for numbers in bar.track(list(rows.batches(sources, BATCH)), description="decoding"):
-            batch = {model.input: [sources[number] for number in numbers]}
-            answers = model.predict(signatures.SERVING_DEFAULT, batch)[signatures.TEXT]
-            predictions.update(zip(numbers, answers, strict=True))
-    return [predictions[number] for number in range(len(sources))]
-
-
-def _measure(pairs: Sequence[tuple[rows.Row, str]], token_unit: str) -> dict[str, float]:
-    return metrics.evaluate(metrics.NAMES, ((row.references, text) for row, text in pairs), token_unit)
+        yield from bar.track(items, description=description)
 
 
 def show(report: Report, out: rich.console.Console) -> None:

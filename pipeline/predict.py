@@ -14,11 +14,14 @@ import rich.console
 
 from components import alignment, spectrogram
 from components.rows import batches
+from pipeline import refusals
 from serving import signatures
+from serving.errors import ServingError
 from serving.signatures import Asked
 
 DEFAULT_MODEL = "default"  # what TensorFlow Serving calls a model that was given no name
 BATCH = 256
+SHOWN = 60  # characters of a question that is refused
 RECORDINGS = (".wav", ".flac", ".ogg", ".npy", ".mfc", ".mfcc")  # what is a recording, by its name
 
 
@@ -130,21 +133,33 @@ def answer(
 
     Raises:
         ValueError: there are texts and recordings, or more answers are wanted than the model's beam has.
+        ServingError: the model refuses a question, which the message names.
     """
     kinds = {type(question.asked) for question in questions}
     if len(kinds) > 1:
         raise ValueError("there are texts and recordings: expected one or the other")
     name = signatures.AUDIO if kinds == {bytes} else signatures.TEXT
+
+    def ask(batch: Sequence[Question]) -> list[Answer]:
+        asked = {name: [question.asked for question in batch]}
+        best = predictor.predict(signatures.ALIGN if with_attention else signatures.SERVING_DEFAULT, asked)
+        alignments = alignment.read(best) if with_attention else [None] * len(batch)
+        lists = _n_best(predictor, asked, n_best) if n_best else [None] * len(batch)
+        columns = zip(batch, best[signatures.TEXT], best[signatures.SCORE], lists, alignments, strict=True)
+        return [
+            Answer(question.name, str(text), float(score), hypotheses, aligned)
+            for question, text, score, hypotheses, aligned in columns
+        ]
+
     answers: dict[int, Answer] = {}
     for numbers in batches([question.asked for question in questions], BATCH):
-        batch = [questions[number].asked for number in numbers]
-        signature = signatures.ALIGN if with_attention else signatures.SERVING_DEFAULT
-        best = predictor.predict(signature, {name: batch})
-        alignments = alignment.read(best) if with_attention else [None] * len(batch)
-        lists = _n_best(predictor, {name: batch}, n_best) if n_best else [None] * len(batch)
-        columns = zip(numbers, best[signatures.TEXT], best[signatures.SCORE], lists, alignments, strict=True)
-        for number, text, score, hypotheses, aligned in columns:
-            answers[number] = Answer(questions[number].name, str(text), float(score), hypotheses, aligned)
+        batch = [questions[number] for number in numbers]
+        for number, found in zip(numbers, refusals.answers(ask, batch), strict=True):
+            if isinstance(found, ServingError):
+                asked = questions[number].name
+                asked = asked if len(asked) <= SHOWN else f"{asked[:SHOWN]}..."
+                raise ServingError(found.status, f"{asked!r}: {refusals.reason(found)}") from found
+            answers[number] = found
     return [answers[number] for number in range(len(questions))]
 
 
@@ -156,7 +171,11 @@ def _n_best(
     if n_best > beam:
         raise ValueError(f"--n-best {n_best}: the model was exported with a beam of {beam} (decoding.beam_size)")
     return [
-        [{"text": str(text), "score": float(score)} for text, score in zip(row[:n_best], scores[:n_best], strict=True)]
+        [
+            {"text": str(text), "score": float(score)}
+            for text, score in zip(row[:n_best], scores[:n_best], strict=True)
+            if np.isfinite(score)  # a classifier of three classes has no fourth answer
+        ]
         for row, scores in zip(found[signatures.TEXT], found[signatures.SCORE], strict=True)
     ]
 

@@ -32,7 +32,12 @@ from serving.saved_model import NO_TIMEOUT, Arrays, Feeds, Servable, serving_err
 Key = tuple[tuple[tuple[str, str], ...], tuple[str, ...]]
 REMEMBERED = 16  # batches, of which it is known how many rows there were
 PATIENCE = 3  # timeouts that are waited where rows keep coming
-OF_THE_BATCH = (Status.DEADLINE_EXCEEDED, Status.RESOURCE_EXHAUSTED, Status.CANCELLED)  # no fault of one of its tasks
+OF_THE_BATCH = (  # no fault of one of its tasks
+    Status.DEADLINE_EXCEEDED,
+    Status.RESOURCE_EXHAUSTED,
+    Status.CANCELLED,
+    Status.FAILED_PRECONDITION,
+)
 
 
 @dataclasses.dataclass(eq=False)  # none is another one, whatever it asks: arrays have no one answer to "equal"
@@ -237,9 +242,9 @@ class BatchedModel:
             raise ServingError(Status.RESOURCE_EXHAUSTED, message)
         known = [end_s for end_s in ends if end_s is not None]
         timeout_ms = NO_TIMEOUT if len(known) < len(ends) else max(1, int(1000 * (max(known) - now_s)))
-        rows = self._parameters.allowed(batch.size)
-        feeds = {name: self._merge(name, batch, rows) for name, _ in batch.key[0]}
+        rows = self._parameters.allowed(batch.size) if batch.size else 0  # no row to fill it up with
         try:
+            feeds = {name: self._merge(name, batch, rows) for name, _ in batch.key[0]}
             outputs = self._model.run(feeds, batch.key[1], timeout_ms)
         except ServingError as error:
             if len(batch.tasks) == 1 or error.status in OF_THE_BATCH:
@@ -280,7 +285,8 @@ class BatchedModel:
                 "dimensions starting with the first dim."
             )
             raise ServingError(Status.FAILED_PRECONDITION, message)
-        return np.concatenate([*arrays, *[arrays[-1][:1]] * (rows - batch.size)])
+        filling = next((array[:1] for array in arrays if len(array)), arrays[0])
+        return np.concatenate([*arrays, *[filling] * (rows - batch.size)])
 
 
 def _rows(feeds: Feeds) -> int:
@@ -297,14 +303,18 @@ def _rows(feeds: Feeds) -> int:
 
 def _padded(arrays: Arrays) -> Arrays:
     """All axes but the first as long as the longest, filled with an array's first element, as the real server does."""
-    shapes = np.max([array.shape[1:] for array in arrays], axis=0)
-    return [
-        np.pad(
-            array,
-            [(0, 0), *((0, most - size) for size, most in zip(array.shape[1:], shapes, strict=True))],
-            constant_values=array.flat[0],
-        )
-        if array.size
-        else array
-        for array in arrays
-    ]
+    if len({array.ndim for array in arrays}) > 1:
+        ranks = ", ".join(str(array.ndim) for array in arrays)
+        message = f"Tensors of different ranks cannot be padded to one shape: {ranks}"
+        raise ServingError(Status.INVALID_ARGUMENT, message)
+    shape = tuple(np.max([array.shape[1:] for array in arrays], axis=0))
+    return [_padded_to(shape, array) for array in arrays]
+
+
+def _padded_to(shape: tuple[int, ...], array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    if array.shape[1:] == shape:
+        return array
+    if not array.size:
+        raise ServingError(Status.INVALID_ARGUMENT, "Got empty tensor in batch of non-empty tensors.")
+    room = [(0, 0), *((0, most - size) for size, most in zip(array.shape[1:], shape, strict=True))]
+    return np.pad(array, room, constant_values=array.flat[0])

@@ -24,6 +24,7 @@ class Card:
         token_unit: what `token_error_rate` counts for it, "word" or "character".
         model: the `model` section that it was built from, {"name": a family of the zoo, and its options}.
         audio: the `audio` section, where it listens; {} where it reads.
+        decoding: the `decoding` section; {} of an older version.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Card:
     token_unit: str
     model: dict[str, typing.Any] = dataclasses.field(default_factory=dict)
     audio: dict[str, typing.Any] = dataclasses.field(default_factory=dict)
+    decoding: dict[str, typing.Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def read(cls, saved_model: pathlib.Path) -> Card:

@@ -44,7 +44,7 @@ class ConfiguredModels:
     ) -> None:
         self.by_name: Mapping[str, Versions] = {}
         self.labels: Labels = {}
-        self._removed: dict[str, Versions] = {}  # their versions have ended, and are still listed
+        self._removed: dict[str, list[Versions]] = {}  # their versions have ended, and are still listed
         self._pollers: dict[str, BasePathPoller] = {}
         self._config = Config()
         self._new_versions = new_versions
@@ -54,9 +54,12 @@ class ConfiguredModels:
         self._lock = threading.Lock()
 
     def states(self, name: str) -> list[VersionState]:
-        """Every version of a model, newest first; also of one that is configured no more."""
-        versions = self.by_name.get(name) or self._removed.get(name)
-        return versions.states() if versions else []
+        """Every version of a model, newest first; also those of the time before it was removed."""
+        now = [self.by_name[name]] if name in self.by_name else []
+        states: dict[int, VersionState] = {}
+        for versions in (*self._removed.get(name, ()), *now):
+            states |= {state.number: state for state in versions.states()}
+        return [states[number] for number in sorted(states, reverse=True)]
 
     def version_of(self, name: str, label: str) -> int:
         """The version that a label stands for."""
@@ -147,7 +150,10 @@ class ConfiguredModels:
 
     def _remove(self, names: Iterable[str]) -> None:
         removed = {name: self.by_name[name] for name in names}
-        self._removed.update(removed)
+        for name, versions in removed.items():
+            numbers = _numbers(versions)
+            earlier = [each for each in self._removed.get(name, ()) if not _numbers(each) <= numbers]
+            self._removed[name] = [*earlier, versions]
         self.by_name = {name: versions for name, versions in self.by_name.items() if name not in removed}
         for name, versions in removed.items():
             self._pollers.pop(name).stop()
@@ -169,6 +175,10 @@ class ConfiguredModels:
                     raise ServingError(Status.FAILED_PRECONDITION, message)
                 labels.setdefault(model.name, {})[label] = number
         return labels
+
+
+def _numbers(versions: Versions) -> set[int]:
+    return {state.number for state in versions.states()}
 
 
 def _did_not_become_available(

@@ -40,6 +40,7 @@ class ServerCore:
         """Hold the version that {name: "m", version: 7} names."""
         if not spec.name:
             raise ServingError(Status.INVALID_ARGUMENT, "ModelSpec has no name specified.")
+        self.note(spec)
         choice = spec.WhichOneof("version_choice")
         number = spec.version.value if choice == "version" else None
         if choice == "version_label":
@@ -49,8 +50,13 @@ class ServerCore:
             request = f"Latest({spec.name})" if number is None else f"Specific({spec.name}, {number})"
             raise ServingError(Status.NOT_FOUND, f"Servable not found for request: {request}")
         with model.handle(number) as handle:
-            note(model=spec.name, version=str(handle.version))  # of what there is alone: names are the clients' choice
+            note(version=str(handle.version))
             yield handle
+
+    def note(self, spec: model_pb2.ModelSpec) -> None:
+        """Count the request that this thread answers as one to the model, if there is one: names are its client's."""
+        if spec.name in self.models:
+            note(model=spec.name)
 
     def unavailable(self) -> list[str]:
         """The models of which no version serves."""

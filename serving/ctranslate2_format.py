@@ -1,15 +1,18 @@
 """A trained Transformer as a CTranslate2 model (OpenNMT/CTranslate2), which decodes fast on CPUs without TensorFlow.
 
     convert(saved_model, output)
-    translator = ctranslate2.Translator(output)
-    translator.translate_batch([source.encode(text, out_type=str)], beam_size=5)
+    translator, options = ctranslate2.Translator(output), json.load(open(f"{output}/options.json"))
+    translator.translate_batch([source.encode(text, out_type=str)], beam_size=5, **options)
 
-Both are the same function of the same weights, so the same search finds the same answers. CTranslate2 divides by
-|Y| ** length_penalty, where GNMT has ((5 + |Y|) / 6) ** length_penalty.
+Both are the same function of the same weights, so the same search finds the same answers. CTranslate2's own options
+cut a text behind 1,024 pieces without a word and let it say <unk>: OPTIONS, which lie beside the model, do not. An
+answer ends behind max_decoding_length pieces, 256 unless it is told, where ours ends in proportion to the source; and
+scores are divided by |Y| ** length_penalty, where GNMT has ((5 + |Y|) / 6) ** length_penalty.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import shutil
@@ -26,11 +29,13 @@ from models.zoo.transformer import Transformer
 from serving.card import EXTRA, SOURCE_PIECES, TARGET_PIECES
 from serving.rebuild import rebuild
 
-POSITIONS = 2048  # CTranslate2 wants a table; a longer text is refused
+POSITIONS = 2048  # CTranslate2 wants a table; a longer text is an error, once it is not cut
+OPTIONS_FILE = "options.json"
+OPTIONS = {"max_input_length": 0, "min_decoding_length": 0, "disable_unk": True, "length_penalty": 0}
 
 
 def convert(saved_model: str | os.PathLike[str], output: str | os.PathLike[str]) -> None:
-    """Write the CTranslate2 model of an export, with its SentencePiece models beside it.
+    """Write the CTranslate2 model of an export, with its SentencePiece models and OPTIONS beside it.
 
     Args:
         saved_model: an exported Transformer.
@@ -46,7 +51,8 @@ def convert(saved_model: str | os.PathLike[str], output: str | os.PathLike[str])
     if not isinstance(model, Transformer):
         raise ValueError(f"CTranslate2 knows Transformers: expected model.name transformer, got {model.name}")
     folder = pathlib.Path(output)
-    folder.mkdir(parents=True)
+    if folder.exists():
+        raise FileExistsError(f"{folder} is there already: expected a new folder")
     layers = (len(model.encoder), len(model.decoder))
     pre_norm = model.encoder_norm is not None
     spec = TransformerSpec.from_config(
@@ -70,7 +76,9 @@ def convert(saved_model: str | os.PathLike[str], output: str | os.PathLike[str])
     spec.register_source_vocabulary(_pieces(source))
     spec.register_target_vocabulary(_pieces(target))
     spec.validate()
+    folder.mkdir(parents=True)
     spec.save(str(folder))
+    (folder / OPTIONS_FILE).write_text(json.dumps(OPTIONS, indent=2) + "\n")
     for name in (SOURCE_PIECES, TARGET_PIECES):
         shutil.copyfile(pathlib.Path(saved_model) / EXTRA / name, folder / name)
 

@@ -19,6 +19,7 @@ from models import beam, decoding
 from models.audio import recorded
 from models.audio.features import to_frames
 from models.contract import END, PAD, Seq2Seq
+from models.decoding import Hypotheses
 from models.forced import Forced, force
 from serving import signatures
 from serving.allowed_ops import ForeignOpError, check_ops
@@ -75,10 +76,9 @@ class ServedModel(tf.Module):
             for name, (function, specs) in functions.items()
         }
 
-    def answer(self, source: tf.Tensor) -> dict[str, tf.Tensor]:
+    def answer(self, source: tf.Tensor, compiled: bool = True) -> dict[str, tf.Tensor]:
         """The best answer of each row of a source, as `Seq2Seq.source` says."""
-        tokens, scores = self._untracked.search(source, answers=1)
-        return {signatures.TEXT: self._text(tokens[:, 0]), signatures.SCORE: scores[:, 0]}
+        return self._best_of(self._untracked.search(source, answers=1, compiled=compiled))
 
     def best(self, asked: tf.Tensor) -> dict[str, tf.Tensor]:
         """`serving_default`: the best answer of each row, of a recording of any length where it can be parted."""
@@ -113,8 +113,7 @@ class ServedModel(tf.Module):
 
     def without_xla(self, asked: tf.Tensor) -> dict[str, tf.Tensor]:
         """`without_xla`: as `serving_default`, for a server that compiles nothing."""
-        tokens, scores = self._untracked.search(self.source.read(asked), answers=1, compiled=False)
-        return {signatures.TEXT: self._text(tokens[:, 0]), signatures.SCORE: scores[:, 0]}
+        return self.answer(self.source.read(asked), compiled=False)
 
     def n_best(self, asked: tf.Tensor) -> dict[str, tf.Tensor]:
         """`n_best`: all hypotheses of the beam, best first."""
@@ -125,22 +124,20 @@ class ServedModel(tf.Module):
         """`complete`: the best answer of each row that begins as it is told to."""
         self._same_rows(asked, prefix, signatures.PREFIX)
         beginning = padded(self._target(prefix, signatures.PREFIX))
-        tokens, scores = self._untracked.search.complete(self.source.read(asked), beginning)
-        return {signatures.TEXT: self._text(tokens[:, 0]), signatures.SCORE: scores[:, 0]}
+        return self._best_of(self._untracked.search.complete(self.source.read(asked), beginning))
 
     def sample(self, asked: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
-        """`sample`: an answer of each row that is drawn."""
+        """`sample`: an answer of each row that is drawn, by the lower 32 bits of its seed."""
         self._same_rows(asked, seed, signatures.SEED)
-        tokens, scores = self._untracked.search.sample(self.source.read(asked), tf.cast(seed, tf.int32))
-        return {signatures.TEXT: self._text(tokens[:, 0]), signatures.SCORE: scores[:, 0]}
+        return self._best_of(self._untracked.search.sample(self.source.read(asked), tf.cast(seed, tf.int32)))
 
     def align(self, asked: tf.Tensor) -> dict[str, tf.Tensor]:
         """`align`: the best answer and its attention, read by running the answer through the decoder once more."""
         source = self.source.read(asked)
-        tokens, scores = self._untracked.search(source, answers=1)
-        forced = force(self._untracked.model, source, tokens[:, 0])
-        said = self._said(source, tokens[:, 0], forced)
-        return {signatures.TEXT: self._text(tokens[:, 0]), signatures.SCORE: scores[:, 0], **said}
+        found = self._untracked.search(source, answers=1)
+        tokens = found.tokens[:, 0]
+        forced = force(self._untracked.model, source, tokens)
+        return {**self._best_of(found), **self._said(source, tokens, forced)}
 
     def score(self, asked: tf.Tensor, target: tf.Tensor) -> dict[str, tf.Tensor]:
         """`score`: the score that a given answer has, as `n_best` would give it, and its attention."""
@@ -187,6 +184,10 @@ class ServedModel(tf.Module):
     def _target(self, text: tf.Tensor, name: str) -> tf.RaggedTensor:
         """Answers, or their beginnings, [n] -> ids [n, target], without END; one that is too long is an error."""
         return pieces_of(text, self._target_tokenizer.tokenize, self.settings.max_source_length, name)
+
+    def _best_of(self, found: Hypotheses) -> dict[str, tf.Tensor]:
+        """The best answer of each row as text, and its score."""
+        return {signatures.TEXT: self._text(found.tokens[:, 0]), signatures.SCORE: found.scores[:, 0]}
 
     def _text(self, tokens: tf.Tensor) -> tf.Tensor:
         """Pieces [..., target] -> strings [...]."""

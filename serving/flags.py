@@ -45,13 +45,13 @@ class Flags:
     rest_api_enable_cors_support: bool = False
     file_system_poll_wait_seconds: Count = 1
     max_num_load_retries: Count = 5
-    load_retry_interval_micros: Count = 60_000_000
+    load_retry_interval_micros: int = 60_000_000  # below 0: no wait
     monitoring_config_file: str = ""
     enable_batching: bool = False
     batching_parameters_file: str = ""
     enable_per_model_batching_parameters: bool = False
     enable_model_warmup: bool = True
-    num_request_iterations_for_warmup: AtLeastOne = 1
+    num_request_iterations_for_warmup: int = 1  # below 1: 1
     saved_model_tags: str = "serve"
     tensorflow_session_parallelism: Count = 0
     tensorflow_intra_op_parallelism: Count = 0
@@ -76,6 +76,7 @@ WITHOUT_EFFECT = (
     "tensorflow_session_config_file",
     "thread_pool_factory_config_file",
     "xla_cpu_compilation_enabled",
+    "xla_gpu_compilation_enabled",
 )
 # Without these the server would not be what was asked for, so they are refused, not ignored.
 NOT_SUPPORTED = ("platform_config_file", "use_alts_credentials")
@@ -97,7 +98,7 @@ def parse(argv: list[str]) -> tuple[Flags, list[str]]:
     parser.add_argument("--version", action="version", version=_version())
     values = vars(parser.parse_args(argv))
     for name in NOT_SUPPORTED:
-        if values.pop(name):
+        if values.pop(name) not in (None, "", "false", "0"):
             parser.error(f"--{name} is not supported by this server; give --model_name and --model_base_path")
     ignored = [name for name in WITHOUT_EFFECT if values.pop(name) is not None]
     flags = Flags(**values)

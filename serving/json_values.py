@@ -18,7 +18,12 @@ FLOATS: dict[int, tuple[type[np.floating[Any]], int]] = {
     2: (np.float64, 2**53 - 1),
 }  # dtype -> type, largest integer that it takes
 MOST_SHOWN = 2**16  # characters: far more than a person reads, and far less than a request may have
+TOO_BIG = "JSON Parse error: Number too big to be stored in double."
 NARROWEST, WIDEST = -(2**63), 2**64 - 1  # a JSON number without fraction or exponent beyond these is a double
+
+
+class Constant(float):
+    """NaN, Infinity or -Infinity, written as such; a float that is infinite otherwise was too long a number."""
 
 
 def invalid(message: str) -> ServingError:
@@ -62,7 +67,9 @@ def read_float(value: Any, dtype: int) -> float:
     try:
         number = float(value)
     except OverflowError as error:
-        raise invalid("JSON Parse error: Number too big to be stored in double.") from error
+        raise invalid(TOO_BIG) from error
+    if math.isinf(number) and not isinstance(value, Constant):
+        raise invalid(TOO_BIG)
     lossless = abs(value) <= largest_integer if is_integer(value) else abs(number) <= float(np.finfo(float_type).max)
     if math.isfinite(number) and not lossless:
         raise invalid(f"Cannot convert JSON value: {shown(value)} to {dtype_name(dtype)} without loss of precision.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+import tensorflow as tf
 import tensorflow_text
 
 
@@ -16,3 +17,14 @@ def tokenizer(model: bytes, add_end: bool = False) -> tensorflow_text.Sentencepi
     """
     digest = hashlib.sha256(model).hexdigest()[:16]
     return tensorflow_text.SentencepieceTokenizer(model, add_eos=add_end, name=f"sentencepiece_{digest}")
+
+
+class SourceIds(tf.Module):
+    """Text [n] -> int64 ragged [n, source], pieces and END: as the graph of Transform has them."""
+
+    def __init__(self, model: bytes) -> None:
+        super().__init__()
+        self._tokenizer = tokenizer(model, add_end=True)
+
+    def __call__(self, text: tf.Tensor) -> tf.RaggedTensor:
+        return tf.cast(self._tokenizer.tokenize(text), tf.int64)

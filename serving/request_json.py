@@ -6,6 +6,7 @@ Columnar: `{"inputs": {"text": ["a", "b"], "n": [1, 2]}}` -> the same. One input
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import json
 import math
@@ -15,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from serving.errors import ServingError, Status
-from serving.json_values import FLOATS, from_base64, invalid, is_base64, read_float, shown, type_error, utf8
+from serving.json_values import FLOATS, Constant, from_base64, invalid, is_base64, read_float, shown, type_error, utf8
 from serving.tensors import BOOL, BY_NUMBER, MAX_RANK, STRING, UINT64, dtype_name, object_array
 
 Array = np.ndarray[Any, Any]
@@ -50,10 +51,11 @@ class Document:
 
 def parse(body: bytes) -> Document:
     """The body of a request -> its signature's name ("" if it has none) and its members."""
+    body = body.removeprefix(codecs.BOM_UTF8)
     if not body:
         raise invalid("JSON Parse error: The document is empty")
     try:
-        values = json.loads(body.decode("utf-8", "surrogateescape"))
+        values = json.loads(body.decode("utf-8", "surrogateescape"), parse_constant=Constant)
         if b"\\u" in body:  # half a pair, which only an escape can write, is in no UTF-8
             json.dumps(values, ensure_ascii=False).encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as error:

@@ -139,10 +139,11 @@ class RestApi:
         }
         if match["method"] not in runs:  # the route may be in capitals, its method may not
             raise ServingError(Status.INVALID_ARGUMENT, f"Malformed request: {method} {path}")
-        return await self._run(match["method"], runs[match["method"]])
+        return await self._run(match["method"], spec, runs[match["method"]])
 
-    async def _run(self, method: str, run: Callable[[], Awaitable[str]]) -> str:
+    async def _run(self, method: str, spec: model_pb2.ModelSpec, run: Callable[[], Awaitable[str]]) -> str:
         with self._monitor.request(method, "REST") as seen:
+            self._core.note(spec)  # before its body is read: that may be the error
             try:
                 return await run()
             except Exception as error:

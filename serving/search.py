@@ -97,9 +97,15 @@ class Decoding:
     max_source_length: typing.Annotated[int, annotated_types.Ge(2)] = 4096
 
     def __post_init__(self) -> None:
-        """Coverage ranks answers: there must be several."""
+        """What no field can say alone."""
+        wrong = []
         if self.coverage_penalty and self.beam_size == 1:
-            raise ValueError("coverage_penalty ranks the answers of a beam: expected a beam_size of 2 or more, got 1")
+            wrong.append("coverage_penalty ranks the answers of a beam: expected a beam_size of 2 or more, got 1")
+        if self.compiled and self.compiled.lengths[-1] > self.max_source_length:
+            longest, limit = self.compiled.lengths[-1], self.max_source_length
+            wrong.append(f"compiled.lengths: {longest} is more than max_source_length, {limit}, so no text has it")
+        if wrong:
+            raise ValueError("; ".join(wrong))
 
     def constraints(self, lengths: tf.Tensor) -> Constraints:
         """What answers must be like, for sources of so many pieces with END: int [n]."""
@@ -151,10 +157,11 @@ class Search:
                 jit_compile=True,
                 autograph=False,
             )
-        sizes = tf.shape(source)
-        padded = tf.pad(source, [[0, rows - sizes[0]], [0, length - sizes[1]]])
+        sizes, half = tf.shape(source), (rows + 1) // 2
+        room = tf.where(rows > 1, 2 * half, rows)
+        padded = tf.pad(source, [[0, room - sizes[0]], [0, length - sizes[1]]])
         found = tf.cond(
-            rows > 1, lambda: self._side_by_side(padded, rows // 2, answers), lambda: self._compiled[answers](padded)
+            rows > 1, lambda: self._side_by_side(padded, half, answers), lambda: self._compiled[answers](padded)
         )
         return Hypotheses(*(part[: sizes[0]] for part in found))
 

@@ -130,7 +130,7 @@ def _models(flags: Flags, stop: threading.Event) -> ConfiguredModels:
     from serving.configured import ConfiguredModels, LabelRule
 
     load = _loader(flags)
-    retries = Retries(flags.max_num_load_retries, flags.load_retry_interval_micros / 1e6)
+    retries = Retries(flags.max_num_load_retries, max(0, flags.load_retry_interval_micros) / 1e6)
     rule = LabelRule(
         new=flags.allow_version_labels_for_unavailable_models,
         any=flags.force_allow_any_version_labels_for_unavailable_models,
@@ -167,7 +167,7 @@ def _loader(flags: Flags) -> Callable[[str], Servable]:
         model = SavedModel(path, tags, threads, flags.enable_signature_method_name_check)
         try:
             if flags.enable_model_warmup:
-                warm_up(model, path, flags.num_request_iterations_for_warmup)
+                warm_up(model, path, max(1, flags.num_request_iterations_for_warmup))
         except Exception as error:
             model.close()
             raise serving_error(error) from error

@@ -11,6 +11,8 @@ import math
 import typing
 from collections.abc import Mapping, Sequence
 
+from rapidfuzz.distance import Levenshtein
+
 from components import alignment, alignment_quality, metrics
 from components.evaluator import CHAMPION, Verdict
 
@@ -96,7 +98,7 @@ def worst(rows: Sequence[Mapping[str, typing.Any]], token_unit: str, most: int) 
 def _wrong(row: Mapping[str, typing.Any], token_unit: str, errors: int) -> Wrong:
     split = list if token_unit == "character" else str.split
     said = split(clip(row["prediction"]))
-    reference = min(row["references"], key=lambda text: metrics.edit_distance(split(clip(text)), said))
+    reference = min(row["references"], key=lambda text: Levenshtein.distance(split(clip(text)), said))
     matcher = difflib.SequenceMatcher(a=split(clip(reference)), b=said, autojunk=False)
     right = {match.b + offset for match in matcher.get_matching_blocks() for offset in range(match.size)}
     marked = [(token, number in right) for number, token in enumerate(said)]

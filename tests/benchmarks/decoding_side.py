@@ -15,12 +15,11 @@ startup.load_tensorflow()
 
 import tensorflow as tf  # noqa: E402
 
-from serving import ctranslate2_format, export, pieces  # noqa: E402
-from serving.card import EXTRA, SOURCE_PIECES, TARGET_PIECES, Card  # noqa: E402
+from serving import ctranslate2_format  # noqa: E402
 from serving.local import LocalModel  # noqa: E402
 from serving.rebuild import rebuild  # noqa: E402
+from serving.reexport import reexport  # noqa: E402
 from serving.search import Buckets, Decoding  # noqa: E402
-from serving.sources import Texts  # noqa: E402
 from tests.benchmarks import worker  # noqa: E402
 
 RATIO, OFFSET = 1.5, 10  # how long answers may be
@@ -29,27 +28,11 @@ LENGTHS = (12, 16, 20, 24, 32, 48)  # pieces of a source: the buckets of the com
 Answer = Callable[[list[str]], list[str]]
 
 
-class SourceIds(tf.Module):
-    """text [n] -> ids [n, source], by SentencePiece alone."""
-
-    def __init__(self, model: bytes) -> None:
-        super().__init__()
-        self._tokenizer = pieces.tokenizer(model, add_end=True)
-
-    def __call__(self, text: tf.Tensor) -> tf.RaggedTensor:
-        return tf.cast(self._tokenizer.tokenize(text), tf.int64)
-
-
 def ours(asked: dict[str, Any]) -> tuple[Answer, str]:
     """The model's weights, exported anew with the search that is asked for, and loaded."""
-    path = pathlib.Path(asked["model"])
-    source, target = ((path / EXTRA / name).read_bytes() for name in (SOURCE_PIECES, TARGET_PIECES))
     buckets = Buckets((asked["batch"],), LENGTHS) if asked["compiled"] else None
-    settings = Decoding(asked["beam"], 0.0, RATIO, OFFSET, compiled=buckets)
-    texts = Texts(SourceIds(source), source, settings.max_source_length)
-    served = export.ServedModel(rebuild(path).model, texts, target, settings)
     saved = pathlib.Path(f"{asked['folder']}-{asked['compiled']}")
-    export.save(served, saved, Card.read(path), [])
+    reexport(asked["model"], saved, Decoding(asked["beam"], 0.0, RATIO, OFFSET, compiled=buckets))
     loaded = LocalModel(saved)
     return lambda texts: loaded.predict("serving_default", {"text": texts})[
         "text"
@@ -71,10 +54,8 @@ def theirs(asked: dict[str, Any]) -> tuple[Answer, str]:
         found = translator.translate_batch(
             sources,
             beam_size=asked["beam"],
-            length_penalty=0,
-            min_decoding_length=0,
             max_decoding_length=longest,
-            disable_unk=True,
+            **ctranslate2_format.OPTIONS,
         )
         return [str(target.decode(each.hypotheses[0])) for each in found]
 

@@ -43,7 +43,8 @@ def batch(*rows: list[int]) -> dict[str, np.ndarray]:
 
 def test_what_an_answer_misses_is_what_it_says_again() -> None:
     one = batch([5, 7, UNK, 6], [8])
-    missed = alignment_layer.most_missed(Copier(), tf.constant(one[SOURCE_IDS]), tf.constant(one[TARGET_IDS]))
+    said = alignment_layer.likelihood(Copier())
+    missed = alignment_layer.most_missed(said, tf.constant(one[SOURCE_IDS]), tf.constant(one[TARGET_IDS]))
     # An unknown piece cannot be erased; END and PAD come from nowhere.
     assert missed.tolist() == [[0, 1, -1, 3, -1], [0, -1, -1, -1, -1]]
 

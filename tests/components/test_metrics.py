@@ -61,14 +61,6 @@ def test_error_rates_of_speech_are_jiwers(pairs: list[tuple[str, str]]) -> None:
     assert found["character_error_rate"] == pytest.approx(jiwer.cer(references, said))
 
 
-@given(st.lists(st.integers(0, 3), max_size=7), st.lists(st.integers(0, 3), max_size=7))
-def test_edit_distance_is_a_distance(left: list[int], right: list[int]) -> None:
-    distance = metrics.edit_distance(left, right)  # type: ignore[arg-type]
-    assert distance == metrics.edit_distance(right, left)  # type: ignore[arg-type]
-    assert abs(len(left) - len(right)) <= distance <= max(len(left), len(right))
-    assert (distance == 0) == (left == right)
-
-
 @given(rows)
 def test_corpus_metrics_are_sacrebleus(rows: list[tuple[list[str], str]]) -> None:
     predictions = [prediction for _, prediction in rows]

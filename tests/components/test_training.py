@@ -13,7 +13,7 @@ import pytest
 from components import batches, training
 from components.settings import from_json, to_json
 from components.training_steps import Validation
-from models import sampling, schedules
+from models import scheduled_sampling, schedules
 from models.contract import DECODER_IDS, SOURCE_IDS, TARGET_IDS, Seq2Seq
 from tests.components.toy import VOCABULARY, build
 
@@ -119,7 +119,7 @@ def test_it_learns_and_reports(tmp_path: pathlib.Path) -> None:
         # The last checkpoint before the stop, in the middle of the second epoch.
         ({}, 12, 10, 21),
         # Seven batches are three updates, the last one of a single batch.
-        ({"accumulate": 3, "ema": 0.9, "scheduled_sampling": sampling.Config("linear", slope=0.1)}, 6, 4, 9),
+        ({"accumulate": 3, "ema": 0.9, "scheduled_sampling": scheduled_sampling.Config("linear", slope=0.1)}, 6, 4, 9),
         ({"average": 2, "stop_on": "bleu"}, 18, 16, 21),
     ],
 )
@@ -257,7 +257,7 @@ def test_a_section_of_a_document_becomes_a_config() -> None:
         "scheduled_sampling": {"name": "inverse_sigmoid", "k": 1000},
     }  # fmt: skip
     config = from_json(training.Config, document)
-    assert config.scheduled_sampling == sampling.Config("inverse_sigmoid", k=1000.0)
+    assert config.scheduled_sampling == scheduled_sampling.Config("inverse_sigmoid", k=1000.0)
     assert from_json(training.Config, to_json(config)) == config
     with pytest.raises(ValueError, match="linear needs slope"):
         from_json(training.Config, {"scheduled_sampling": {"name": "linear"}})

@@ -13,7 +13,7 @@ import tensorflow as tf
 from components import batches, training
 from components.moving_average import MovingAverage
 from components.training_steps import Updates
-from models import sampling
+from models import scheduled_sampling
 from models.contract import DECODER_IDS, END, PAD, SOURCE_IDS, TARGET_IDS, Seq2Seq
 from tests.components.toy import VOCABULARY, build
 
@@ -93,13 +93,13 @@ def test_a_report_counts_the_pieces_of_all_batches(monkeypatch: pytest.MonkeyPat
 def test_scheduled_sampling_trains_on_mixed_pieces(jit_compile: bool) -> None:
     """The update is that of the batch with the pieces that the model would have been given."""
     batch, seed = batch_of(31, 3, 7), 3
-    half = sampling.Config("linear", slope=0.25, floor=0.5)
+    half = scheduled_sampling.Config("linear", slope=0.25, floor=0.5)
     sampled, plain = build(auxiliary=0.01), build(auxiliary=0.01)
     mixing = updates(sampled, scheduled_sampling=half, seed=seed, jit_compile=jit_compile)
 
     @tf.function(jit_compile=jit_compile)  # with XLA a seed draws other numbers
     def mix(seed: tf.Tensor) -> tf.Tensor:
-        return sampling.mix(plain, batch[SOURCE_IDS], batch[DECODER_IDS], 0.5, seed)
+        return scheduled_sampling.mix(plain, batch[SOURCE_IDS], batch[DECODER_IDS], 0.5, seed)
 
     mixed = mix(tf.constant([seed, 4], tf.int64))
     assert (mixed != batch[DECODER_IDS]).numpy().any()
@@ -113,7 +113,7 @@ def test_scheduled_sampling_trains_on_mixed_pieces(jit_compile: bool) -> None:
 def test_scheduled_sampling_begins_with_the_gold_pieces() -> None:
     batch = batch_of(31, 3, 7)
     sampled, plain = build(auxiliary=0.01), build(auxiliary=0.01)
-    updates(sampled, scheduled_sampling=sampling.Config("linear", slope=0.25)).run([batch], 0)
+    updates(sampled, scheduled_sampling=scheduled_sampling.Config("linear", slope=0.25)).run([batch], 0)
     updates(plain).run([batch], 0)
     for one, other in zip(sampled.get_weights(), plain.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-7)

@@ -222,9 +222,11 @@ def test_evaluate_does_not_depend_on_the_order_and_the_number_of_rows(workshop: 
         reports.append(evaluate(workshop, path))
     assert reports[0].rows == reports[1].rows == len(lines) + len(rest)
     assert reports[0].metrics == pytest.approx(reports[1].metrics, abs=1e-9)
-    path.write_text(f"{lines[0]}\n\n" + json.dumps({"source": "abcde" * 400, "target": "A B"}) + "\n")
+    long = [json.dumps({"source": "abcde" * times, "target": "A B " * 2000}) for times in (400, 4000)]
+    path.write_text("\n".join([lines[0], "", *long]) + "\n")
     report = evaluate(workshop, path)
-    assert report.rows == 2 and [(row.line, row.reason[:8]) for row in report.rejected] == [(2, "bad JSON")]
+    assert report.rows == 2 and [row.line for row in report.rejected] == [2, 4]
+    assert [row.reason[:16] for row in report.rejected] == ["bad JSON: Expect", "text is too long"]
 
 
 def evaluate(workshop: Workshop, path: pathlib.Path) -> evaluating.Report:
@@ -250,6 +252,31 @@ def test_the_export_answers_alike_in_a_process_of_its_own(workshop: Workshop, fi
     answers = json.loads(ours.stdout)
     assert [answer["text"] for answer in answers] == json.loads(alone.stdout)
     assert all(len(answer["n_best"]) == 3 and answer["n_best"][0]["text"] == answer["text"] for answer in answers)
+
+
+def test_an_export_made_anew_searches_as_it_is_told(workshop: Workshop, first: Run, tmp_path: pathlib.Path) -> None:
+    anew, texts = tmp_path / "anew", ["abc1", "edcba3", "never 9"]
+    done = workshop.fovea("export", "--model", "capitals", "--set", "decoding.sampling.top_k=3", str(anew))
+    assert done.returncode == 0, done.stderr
+    answers = [workshop.fovea("predict", "--model", model, "--json", *texts) for model in ("capitals", str(anew))]
+    assert json.loads(answers[0].stdout) == json.loads(answers[1].stdout)
+    wrong = (
+        ("--set", "decoding.beam=7", str(tmp_path / "2")),
+        ("--set", "decoding.beam_size=7", str(anew)),
+        ("--format", "ctranslate2", str(tmp_path / "2")),
+        ("--format", "ctranslate2", "--set", "decoding.beam_size=7", str(tmp_path / "2")),
+    )
+    errors = [workshop.fovea("export", "--model", "capitals", *arguments) for arguments in wrong]
+    assert [error.returncode for error in errors] == [2, 2, 2, 2]
+    said = ("did you mean 'beam_size'", "is there already", "CTranslate2 knows Transformers", "--set is for")
+    for error, text in zip(errors, said, strict=True):
+        assert text in error.stderr
+    assert not (tmp_path / "2").exists()
+
+
+def test_a_question_that_is_refused_is_named(workshop: Workshop, first: Run) -> None:
+    done = workshop.fovea("predict", "--model", "capitals", "abc1", "abcde" * 4000, "never 9")
+    assert done.returncode == 1 and f"'{'abcde' * 12}...': text is too long" in done.stderr
 
 
 def test_mlflow_holds_the_run(workshop: Workshop, first: Run) -> None:

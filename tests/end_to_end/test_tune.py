@@ -16,6 +16,16 @@ tune:
 """
 
 
+def test_a_search_of_which_nothing_comes_says_why(tmp_path: pathlib.Path) -> None:
+    workshop = make_workshop(tmp_path)
+    rates = "[1.0e+30, 1.0e+31, 1.0e+32, 1.0e+33]"  # more of them than KerasTuner would see fail
+    changes = ("training.epochs=1", f"tune={{search: grid, parameters: {{training.schedule.learning_rate: {rates}}}}}")
+    done = workshop.fovea("tune", str(workshop.config), *(part for change in changes for part in ("--set", change)))
+    assert done.returncode == 1 and "no trial came to its end" in done.stderr
+    runs = workshop.home.tracking("capitals").client().search_runs(["1"], "", max_results=10)
+    assert sum(run.info.status == "FAILED" and "mlflow.parentRunId" in run.data.tags for run in runs) == 4
+
+
 def test_a_search_says_how_to_run(tmp_path: pathlib.Path) -> None:
     workshop = make_workshop(tmp_path)
     workshop.config.write_text(workshop.config.read_text() + TUNE)

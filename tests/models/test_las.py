@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models import ctc, ctc_prefix, sampling
+from models import ctc, ctc_prefix, scheduled_sampling
 from models.audio import Audio
 from models.contract import DECODER_IDS, END, FRAMES, PAD, START
 from models.listener import Config as ListenerConfig
@@ -77,7 +77,9 @@ def test_its_own_pieces_can_be_mixed_in() -> None:
     """Scheduled sampling is a function of `step` alone."""
     model = build()
     inputs, _ = batch()
-    mixed = sampling.mix(model, tf.constant(inputs[FRAMES]), inputs[DECODER_IDS], 0.0, [1, 0], "argmax").numpy()
+    mixed = scheduled_sampling.mix(
+        model, tf.constant(inputs[FRAMES]), inputs[DECODER_IDS], 0.0, [1, 0], "argmax"
+    ).numpy()
     assert (mixed[:, 0] == START).all() and ((mixed == PAD) == (inputs[DECODER_IDS] == PAD)).all()
     said = model({FRAMES: inputs[FRAMES], DECODER_IDS: mixed}).logits.numpy()
     said[..., [PAD, START]] = -np.inf

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import tensorflow as tf
 
 from models.attention import Keys
 from models.contract import DECODER_IDS, SOURCE_IDS
+from models.layers import Dropout
 from models.transformer import DecoderLayer, EncoderLayer, LayerShape, Residual, sinusoids
 from models.zoo import transformer
 
@@ -127,17 +130,22 @@ def test_the_layer_that_is_asked_for_tells_the_alignment() -> None:
 
 @pytest.mark.parametrize("norm", ["pre", "post"])
 def test_every_sub_layer_has_dropout_in_training(norm: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    left: list[bool] = []
-    whole = Residual.leave
+    dropped: list[tuple[Dropout, bool]] = []
+    whole = Dropout.call
 
-    def leave(self: Residual, inputs: tf.Tensor, outputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        left.append(training)
-        return whole(self, inputs, outputs, training)
+    def call(self: Dropout, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        dropped.append((self, training))
+        return whole(self, inputs, training=training)
 
-    monkeypatch.setattr(Residual, "leave", leave)
+    monkeypatch.setattr(Dropout, "call", call)
     config = transformer.Config(units=6, heads=2, feed_forward=5, encoder_layers=2, decoder_layers=3, norm=norm)  # type: ignore[arg-type]
     inputs = {SOURCE_IDS: np.full((1, 3), 5, np.int32), DECODER_IDS: np.full((1, 2), 5, np.int32)}
     for training in (False, True):
-        transformer.build(config, 7, 7)(inputs, training=training)
-        assert left == [training] * (2 * 2 + 3 * 3)
-        left.clear()
+        model = transformer.build(config, 7, 7)
+        model(inputs, training=training)
+        layers = [layer for layer in model._flatten_layers() if isinstance(layer, Residual)]
+        assert len(layers) == 2 * 2 + 3 * 3
+        # Pieces with their positions on either side, and what each sub-layer adds.
+        wanted = [model.dropout, model.dropout, *(layer.dropout for layer in layers)]
+        assert collections.Counter(dropped) == collections.Counter((layer, training) for layer in wanted)
+        dropped.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import re
 import textwrap
@@ -9,6 +10,8 @@ import textwrap
 import pytest
 
 from pipeline import config, digest
+from serving.card import Card
+from serving.search import Buckets, Decoding
 
 GOOD = """
 name: reverse
@@ -201,6 +204,26 @@ def test_what_a_search_may_try(tmp_path: pathlib.Path) -> None:
     assert loaded == config.parse(config.to_document(loaded), "again")
 
 
+def test_the_numbers_between_both_ends_are_checked_too(tmp_path: pathlib.Path) -> None:
+    heads = "model={name: transformer, units: 64, heads: 4}"
+    found = problems(tmp_path, GOOD, heads, "tune={parameters: {model.units: {min: 64, max: 256}}}")
+    assert "65: model: units must be a multiple of heads" in found["tune.parameters.model.units"]
+    steps = "tune={parameters: {model.units: {min: 64, max: 256, step: 64}}}"
+    stepped = config.load(write(tmp_path, GOOD), [heads, steps])
+    assert stepped.tune is not None and stepped.tune.samples() == {"model.units": (64, 128, 256)}
+
+
+def test_how_an_export_shall_search() -> None:
+    card = Card("mine", "1", "word", decoding=dataclasses.asdict(Decoding(beam_size=3, length_penalty=0.9)))
+    changed = config.load_decoding(card, ["decoding.beam_size=8", "decoding.compiled={rows: [1], lengths: [16]}"])
+    assert changed == Decoding(beam_size=8, length_penalty=0.9, compiled=Buckets((1,), (16,)))
+    with pytest.raises(config.ConfigError) as caught:
+        config.load_decoding(card, ["decoding.beam=8", "model.units=7", "nonsense"])
+    assert {problem.path for problem in caught.value.problems} == {"decoding.beam", "model", "--set"}
+    with pytest.raises(config.ConfigError, match="a version that did not say how it searches"):
+        config.load_decoding(dataclasses.replace(card, decoding={}), [])
+
+
 @pytest.mark.parametrize(
     ("parameters", "path", "text"),
     [
@@ -208,6 +231,9 @@ def test_what_a_search_may_try(tmp_path: pathlib.Path) -> None:
         ("{model.dropout: [0.1, 2.0]}", "tune.parameters.model.dropout", "2.0: model.dropout: 2.0: should be less"),
         ("{data.max_rows: [9]}", "tune", "parameters: data.max_rows: expected paths within model or training"),
         ("{model.units: {min: 9, max: 8}}", "tune.parameters.model.units", "expected min below max, got 9 and 8"),
+        ("{model.units: {min: 8, max: 64, step: 0.5}}", "tune.parameters.model.units", "expected a whole step between"),
+        ("{model.units: {min: 8, max: 9, step: 2}}", "tune.parameters.model.units", "leads no further than max, got 2"),
+        ("{training.ema: {min: 0.1, max: 0.9, step: 0.1, log: true}}", "tune.parameters", "expected step or log"),
         ("{}", "tune.parameters", "should have at least 1 item"),
     ],
 )

@@ -8,7 +8,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from components import settings as settings_of
 from components import tokenizer
@@ -16,6 +15,7 @@ from models import zoo
 from models.audio import Audio
 from serving import export
 from serving.card import Card
+from serving.pieces import SourceIds
 from serving.search import Decoding
 from serving.sources import Recordings, Texts
 
@@ -30,17 +30,6 @@ LAS = {
     "ctc_decoding_weight": 0.4,
 }
 CLASSIFIER = {"name": "classifier", "units": 6, "embedding": 5}
-
-
-class SourceIds(tf.Module):
-    """text [n] -> ids [n, source], as a Transform graph gives them."""
-
-    def __init__(self, tokenizers: tokenizer.Tokenizers) -> None:
-        super().__init__()
-        self._tokenizer = tokenizers.source(add_end=True)
-
-    def __call__(self, text: tf.Tensor) -> tf.RaggedTensor:
-        return tf.cast(self._tokenizer.tokenize(text), tf.int64)
 
 
 def served(
@@ -65,13 +54,14 @@ def served(
     model = family.build(config, tokenizers.source_size, tokenizers.target_size)
     for weight in model.weights:
         weight.assign_add(keras.random.normal(weight.shape, stddev=spread))
-    source = Texts(SourceIds(tokenizers), tokenizers.source_model, settings.max_source_length)
+    source = Texts(SourceIds(tokenizers.source_model), tokenizers.source_model, settings.max_source_length)
     return kind(model, source, tokenizers.target_model, settings)
 
 
 def exported(saved: pathlib.Path, settings: Decoding, shape: dict[str, Any] = RNN, spread: float = 0.0) -> pathlib.Path:
     """An export at `saved` of what `served` makes."""
-    export.save(served(settings, shape, spread), saved, Card("tiny", "1", "word", shape), TEXTS)
+    card = Card("tiny", "1", "word", shape, decoding=dataclasses.asdict(settings))
+    export.save(served(settings, shape, spread), saved, card, TEXTS)
     return saved
 
 
@@ -93,6 +83,6 @@ def listening_export(
     saved: pathlib.Path, settings: Decoding, audio: Audio, shape: dict[str, Any], warmup: list[bytes]
 ) -> pathlib.Path:
     """An export at `saved` of what `listening` makes."""
-    card = Card("tiny", "1", "word", shape, dataclasses.asdict(audio))
+    card = Card("tiny", "1", "word", shape, dataclasses.asdict(audio), dataclasses.asdict(settings))
     export.save(listening(settings, audio, shape), saved, card, warmup)
     return saved

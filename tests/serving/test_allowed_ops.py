@@ -62,6 +62,29 @@ def test_an_op_of_tensorflows_own_tests_is_refused(tmp_path: pathlib.Path) -> No
         check_ops(path)
 
 
+ALWAYS = (
+    "SentencepieceTokenizeOp", "TFText>FastSentencepieceTokenize", "WordpieceTokenizeWithOffsets",
+    "FastWordpieceTokenizeWithOffsets", "NormalizeUTF8", "CaseFoldUTF8", "RegexSplitWithOffsets",
+    "WhitespaceTokenizeWithOffsets", "UnicodeScriptTokenizeWithOffsets", "TFText>ByteSplitWithOffsets",
+    "TFText>NgramsStringJoin", "TFText>BoiseTagsToOffsets", "ConstrainedSequence",
+)  # fmt: skip
+SINCE_2_20 = ("TFText>RoundRobinTrim", "TFText>RoundRobinGenerateMasks", "TFText>Utf8Binarize")
+
+
+@pytest.mark.parametrize("op", [*ALWAYS, *SINCE_2_20])
+def test_which_images_have_which_of_tensorflow_texts_ops(op: str, tmp_path: pathlib.Path) -> None:
+    model = allowed_ops.saved_model_pb2.SavedModel()
+    model.meta_graphs.add().graph_def.node.add(name="it", op=op)
+    (tmp_path / "saved_model.pb").write_bytes(model.SerializeToString())
+    check_ops(tmp_path, "2.20.0")
+    for image in ("2.16.1", "2.19.1"):
+        if op in ALWAYS:
+            check_ops(tmp_path, image)
+        else:
+            with pytest.raises(ForeignOpError, match=f"{op} in the graph itself: in the images from 2.20.0"):
+                check_ops(tmp_path, image)
+
+
 def test_save_refuses_and_leaves_nothing(tmp_path: pathlib.Path) -> None:
     class Trimming(export.ServedModel):
         def _text(self, tokens: tf.Tensor) -> tf.Tensor:

@@ -260,6 +260,42 @@ def test_inputs_of_different_shapes(model: Counting, pad: bool) -> None:
         thread.join(DEADLINE_S)
     failed = Status.FAILED_PRECONDITION
     assert found == ({1: [[1.0, 1.0, 1.0]], 3: [[1.0, 1.5, 2.0]]} if pad else {1: failed, 3: failed})
+
+
+@pytest.mark.parametrize("shape", [(1, 0), (1, 2, 1)])
+def test_what_cannot_be_padded_runs_alone(model: Counting, shape: tuple[int, ...]) -> None:
+    """An empty row has no element to fill it with, and one of another rank no room: the real server refuses both."""
+    batched = BatchedModel(
+        model, Parameters(max_batch_size=2, batch_timeout_micros=LONG, pad_variable_length_inputs=True)
+    )
+    found: dict[tuple[int, ...], Any] = {}
+
+    def client(shape: tuple[int, ...]) -> None:
+        found[shape] = ask(batched, "half", x=np.ones(shape, np.float32))["y"].shape
+
+    threads = [threading.Thread(target=client, args=[each]) for each in (shape, (1, 3))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(DEADLINE_S)
+    assert found == {shape: shape, (1, 3): (1, 3)}
+
+
+def test_a_batch_is_filled_up_with_a_row_that_somebody_sent(model: Counting) -> None:
+    parameters = Parameters(4, LONG, num_batch_threads=1, allowed_batch_sizes=(4,))
+    batched = BatchedModel(model, parameters)
+    found: list[Any] = []
+    threads = [
+        threading.Thread(target=lambda rows=rows: found.append(ask(batched, "half", x=np.ones(rows, np.float32))["y"]))
+        for rows in (3, 0)
+    ]
+    for number, thread in enumerate(threads, start=1):
+        thread.start()
+        wait_until(lambda n=number: sum(len(batch.tasks) for batch in batched._batches) == n, "a request to wait")
+    batched.close()
+    for thread in threads:
+        thread.join(DEADLINE_S)
+    assert sorted(len(values) for values in found) == [0, 3] and model.rows == [4]
     batched.close()
 
 

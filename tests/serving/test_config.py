@@ -115,6 +115,7 @@ def test_a_reload_replaces_the_list(served: Served) -> None:
     wait_until(lambda: served.states("one") == {2: "END", 1: "END"}, "the end of a model that is not listed")
     assert served.reload(one="") is None
     assert served.predict("one") == 3
+    assert served.states("one") == {3: "AVAILABLE", 2: "END", 1: "END"}
 
 
 def test_a_reload_changes_the_versions_of_a_model_that_stays(served: Served) -> None:

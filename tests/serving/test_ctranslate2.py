@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 from typing import Any
 
@@ -59,16 +60,40 @@ def test_ctranslate2_answers_alike(shape: dict[str, Any], tmp_path: pathlib.Path
     said = LocalModel(saved).predict("score", {"text": TEXTS, "target": TARGETS})
     for ours, theirs in zip(said["piece_scores"], scored, strict=True):
         np.testing.assert_allclose(ours[: len(theirs.log_probs)], theirs.log_probs, atol=1e-4)
-    never = [["<pad>"], ["<s>"], ["<unk>"]]
+    options = json.loads((tmp_path / "ct2" / "options.json").read_text())
+    never = [["<pad>"], ["<s>"]]  # an untrained model would say them
     found = translator.translate_batch(
         [source.encode(text, out_type=str) for text in TEXTS],
-        beam_size=1,
-        min_decoding_length=0,
+        beam_size=SETTINGS.beam_size,
         max_decoding_length=SETTINGS.max_length_offset,
         suppress_sequences=never,
+        **options,
     )
     answers = LocalModel(saved).predict("serving_default", {"text": TEXTS})["text"]
     assert [target.decode(each.hypotheses[0]) for each in found] == answers.tolist()
+    with pytest.raises(RuntimeError, match="position"):  # not cut without a word
+        translator.translate_batch([["a"] * (ctranslate2_format.POSITIONS + 1)], **options)
+
+
+def test_both_read_the_alignment_in_the_layer_that_was_chosen(tmp_path: pathlib.Path) -> None:
+    import ctranslate2
+
+    for layer in (1, 3):
+        saved = exported(tmp_path / f"{layer}", SETTINGS, SMALL | {"alignment_layer": layer}, spread=0.3)
+        ctranslate2_format.convert(saved, tmp_path / f"ct2-{layer}")
+        source, target = rebuild(saved).source, rebuild(saved).target
+        said = LocalModel(saved).predict("score", {"text": TEXTS[1:2], "target": TARGETS[1:2]})
+        (found,) = ctranslate2.Translator(str(tmp_path / f"ct2-{layer}"), intra_threads=1).translate_batch(
+            [source.encode(TEXTS[1], out_type=str)],
+            target_prefix=[target.encode(TARGETS[1], out_type=str)],
+            return_attention=True,
+            **ctranslate2_format.OPTIONS,
+        )
+        pieces, letters = len(TARGETS[1].split()), len(TEXTS[1])
+        # A piece is aligned at the step that is given it, of which theirs has no row where END comes next.
+        theirs = np.array(found.attention[0])[1 : pieces + 1]
+        assert len(theirs) >= pieces - 1
+        np.testing.assert_allclose(said["attention"][0, : len(theirs), :letters], theirs, atol=1e-4)
 
 
 def test_other_families_are_refused(tmp_path: pathlib.Path) -> None:

@@ -159,14 +159,14 @@ def test_an_answer_is_drawn_by_its_seed(model: LocalModel) -> None:
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    buckets = Buckets(rows=(1, 4), lengths=(4, 9))
+    buckets = Buckets(rows=(1, 3), lengths=(4, 9))
     return exported(tmp_path_factory.mktemp("compiled") / "1", Decoding(beam_size=3, compiled=buckets))
 
 
 def test_a_compiled_search_answers_as_the_other(compiled: pathlib.Path) -> None:
     model = LocalModel(compiled)
     assert model.signatures == ALL | {"without_xla"}
-    for texts in (["ab"], TEXTS, ["fovea" * 3], ["ab"] * 5, [""], []):  # in a bucket, too long, too many, empty
+    for texts in (["ab"], TEXTS, ["fovea" * 3], ["ab"] * 2, ["ab"] * 5, [""], []):  # in buckets or in none
         found, other = (model.predict(name, {"text": texts}) for name in ("serving_default", "without_xla"))
         assert found["text"].tolist() == other["text"].tolist()
         np.testing.assert_allclose(found["score"], other["score"], rtol=1e-4)
@@ -186,9 +186,14 @@ def test_a_server_compiles_every_bucket_before_the_first_request(compiled: pathl
     ]
     # A letter is a piece, and END is one more.
     filled = [(len(rows), min(size for size in (4, 9) if size > len(rows[0]))) for rows in texts]
-    assert filled == [(1, 4), (4, 4), (1, 9), (4, 9)] and all(len(set(rows)) == 1 for rows in texts)
+    assert filled == [(1, 4), (3, 4), (1, 9), (3, 9)] and all(len(set(rows)) == 1 for rows in texts)
 
 
 def test_buckets_go_from_small_to_large() -> None:
     with pytest.raises(ValueError, match=r"lengths: expected sizes from small to large, each once, got \[9, 4\]"):
         Buckets(rows=(1,), lengths=(9, 4))
+
+
+def test_a_bucket_is_for_texts_that_a_model_takes() -> None:
+    with pytest.raises(ValueError, match=r"compiled\.lengths: 128 is more than max_source_length, 100"):
+        Decoding(max_source_length=100, compiled=Buckets(rows=(1,), lengths=(16, 128)))

@@ -34,6 +34,15 @@ def test_batches_have_threads_to_wait_in() -> None:
 def test_flags_without_effect_are_accepted() -> None:
     _, ignored = parse(["--model_base_path=/m", "--enable_profiler", "--num_load_threads=2", "--port=1"])
     assert ignored == ["enable_profiler", "num_load_threads"]
+    _, ignored = parse(["--model_base_path=/m", "--use_alts_credentials=false", "--xla_gpu_compilation_enabled=1"])
+    assert ignored == ["xla_gpu_compilation_enabled"]
+
+
+def test_numbers_below_what_counts_are_accepted() -> None:
+    flags, _ = parse(
+        ["--model_base_path=/m", "--load_retry_interval_micros=-1", "--num_request_iterations_for_warmup=0"]
+    )
+    assert (flags.load_retry_interval_micros, flags.num_request_iterations_for_warmup) == (-1, 0)
 
 
 def test_a_configuration_file_takes_the_place_of_the_base_path() -> None:

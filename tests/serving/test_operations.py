@@ -60,6 +60,9 @@ def test_requests_are_counted(operated: Server) -> None:
             client.predict("half", {"x": [3.0]})
             with pytest.raises(ServingError):
                 client.predict("nothing", {"x": [3.0]})
+    with connect(operated.grpc_address, "tiny", version=77, retry=False) as client, pytest.raises(ServingError):
+        client.predict("half", {"x": [3.0]})
+    assert operated.predict(b"[")[0] == 400
     status, content = operated.http("GET", "/counts")
     text = content.decode()
     assert status == 200 and value(text, ":tensorflow:serving:request_count", model_name="tiny", status="OK") >= 2
@@ -69,6 +72,9 @@ def test_requests_are_counted(operated: Server) -> None:
         ours = {"model": "tiny", "version": "1", "signature": "half", "method": method}
         assert value(text, "fovea_request_seconds_count", status="OK", **ours) >= 1
     assert value(text, "fovea_request_seconds_count", signature="", status="FAILED_PRECONDITION") >= 1
+    for error in ("NOT_FOUND", "INVALID_ARGUMENT"):  # of the model, though no version was asked
+        assert value(text, "fovea_request_seconds_count", model="tiny", version="", status=error) >= 1
+        assert value(text, ":tensorflow:serving:request_count", model_name="tiny", status=error) >= 1
     assert "nothing" not in text  # what clients make up is no label
 
 
@@ -163,6 +169,27 @@ def test_a_small_rest_request_waits_for_its_batch_without_a_thread(models: Path,
         for thread in threads:
             thread.join()
     assert answers == {number: [number / 2] for number in range(4)}
+
+
+@pytest.mark.parametrize("pad", [True, False])
+def test_parameters_of_batches_reach_them(pad: bool, models: Path, tmp_path: Path) -> None:
+    """Two rows are a run, whose timeout is ten minutes; four come in parts."""
+    (tmp_path / "batching").write_text(
+        "max_batch_size { value: 4 } batch_timeout_micros { value: 600000000 } allowed_batch_sizes: 2"
+        " enable_large_batch_splitting { value: true } max_execution_batch_size { value: 2 }"
+        f" num_batch_threads {{ value: 1 }} pad_variable_length_inputs: {str(pad).lower()}"
+    )
+    flags = ["--enable_batching", f"--batching_parameters_file={tmp_path}/batching"]
+    with running(models, tmp_path / "log", *flags) as started, concurrent.futures.ThreadPoolExecutor() as pool:
+        started.wait_ready()
+        rows = ([[2.0]], [[4.0, 6.0, 8.0]])
+        bodies = [{"signature_name": "half", "inputs": {"x": x}} for x in (*rows, [[1.0]] * 4)]
+        (status, short), (_, long) = pool.map(started.predict, bodies[:2])
+        if pad:
+            assert (short, long) == ({"outputs": [[1.0, 1.0, 1.0]]}, {"outputs": [[2.0, 3.0, 4.0]]})
+        else:
+            assert status == 400 and short == long and "padding is turned off" in short["error"]
+        assert started.predict(bodies[2]) == (200, {"outputs": [[0.5]] * 4})
 
 
 def test_a_queue_that_is_full(models: Path, tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ def test_rows_of_objects() -> None:
         ('{"inputs": [300, -1]}', UINT8, [44, 255]),
         ('{"inputs": [16777215, 1e30, 99999999999999999999]}', FLOAT, np.float32([16777215, 1e30, 1e20]).tolist()),
         ('{"inputs": [Infinity, -Infinity]}', DOUBLE, [np.inf, -np.inf]),
+        ('\ufeff{"inputs": [1]}', INT32, [1]),
         ('{"inputs": ["\\u00df", "ß", "a\\u0000b"]}', STRING, ["ß".encode(), "ß".encode(), b"a\0b"]),
     ],
 )
@@ -123,6 +124,8 @@ def test_nan_is_read() -> None:
             "Cannot convert JSON value: 16777217 to float without loss of precision.",
         ),
         ('{"inputs": [1e39]}', {"x": FLOAT}, "to float without loss of precision."),
+        ('{"inputs": [1e400]}', {"x": DOUBLE}, "Number too big to be stored in double."),
+        ('{"inputs": [-1e400]}', {"x": FLOAT}, "Number too big to be stored in double."),
         ('{"inputs": [9007199254740993]}', {"x": DOUBLE}, "to double without loss of precision."),
         ('{"instances": [[1, 2], [3]]}', {"x": INT32}, "Expecting tensor size: 2 but got: 1"),
         ('{"instances": [[1, 2], [[3, 4]]]}', {"x": INT32}, "Expecting shape [2] but got: [1,2]"),

@@ -127,7 +127,8 @@ def test_a_broken_version_is_tried_again(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "export", graph.parent, ignore=lambda *_: ["saved_model.pb"])
     flags = "--max_num_load_retries=100000", "--load_retry_interval_micros=100000"
     with running(tmp_path / "models", tmp_path / "log", *flags) as server:
-        wait_until(lambda: server.log().count("failed to load: NOT_FOUND: Could not find SavedModel") > 1, "two tries")
+        # With intervals of a minute, the default, five tries would take longer than this waits.
+        wait_until(lambda: server.log().count("failed to load: NOT_FOUND: Could not find SavedModel") > 4, "five tries")
         (tmp_path / "export" / "saved_model.pb").rename(graph)
         server.wait_ready()
         assert server.states()[3]["state"] == "AVAILABLE"
@@ -135,9 +136,11 @@ def test_a_broken_version_is_tried_again(tmp_path: Path) -> None:
 
 def test_a_server_whose_only_version_is_broken_does_not_start(tmp_path: Path, capfd: Any) -> None:
     (tmp_path / "3").mkdir()
-    flags = Flags(str(tmp_path), model_name="m", port=free_port(), max_num_load_retries=0)
+    flags = Flags(str(tmp_path), "m", port=free_port(), max_num_load_retries=2, load_retry_interval_micros=-1)
     assert serve(flags, [], threading.Event()) == 1
-    assert "failed to start: NOT_FOUND: Could not find SavedModel" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert "failed to start: NOT_FOUND: Could not find SavedModel" in said
+    assert said.count("version 3 failed to load: NOT_FOUND") == 1 + 2
     with pytest.raises(ServingError) as caught:
         connect(f"localhost:{flags.port}", "m").predict("serving_default", {})
     assert caught.value.status is Status.UNAVAILABLE

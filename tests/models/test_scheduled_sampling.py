@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models import sampling
+from models import scheduled_sampling
 from models.contract import DECODER_IDS, END, PAD, SOURCE_IDS, START, Step
 from models.zoo import rnn
 
@@ -28,22 +28,22 @@ FORMULAS = {
 @pytest.mark.parametrize("name", sorted(FORMULAS))
 def test_schedules_match_their_formulas(name: str) -> None:
     options, formula = FORMULAS[name]
-    config = sampling.Config(name, **options)  # type: ignore[arg-type]
-    compiled = tf.function(lambda update: sampling.probability(config, update))
+    config = scheduled_sampling.Config(name, **options)  # type: ignore[arg-type]
+    compiled = tf.function(lambda update: scheduled_sampling.probability(config, update))
     for update in (0, 1, 2, 5, 31, 97, 401):
         np.testing.assert_allclose(compiled(tf.constant(update, tf.int64)), formula(update), rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", sorted(FORMULAS))
 def test_a_schedule_never_falls_below_its_floor_nor_leaves_the_numbers(name: str) -> None:
-    constants = {key: value for key, value in FORMULAS[name][0].items() if key in sampling.CONSTANTS.values()}
-    config = sampling.Config(name, floor=0.25, **constants)  # type: ignore[arg-type]
-    assert float(sampling.probability(config, tf.constant(10**7))) == 0.25
+    constants = {key: value for key, value in FORMULAS[name][0].items() if key in scheduled_sampling.CONSTANTS.values()}
+    config = scheduled_sampling.Config(name, floor=0.25, **constants)  # type: ignore[arg-type]
+    assert float(scheduled_sampling.probability(config, tf.constant(10**7))) == 0.25
 
 
 def test_every_name_of_the_config_has_a_formula() -> None:
-    names = typing.get_args(typing.get_type_hints(sampling.Config)["name"])
-    assert sorted(names) == sorted(FORMULAS) == sorted(sampling.CONSTANTS)
+    names = typing.get_args(typing.get_type_hints(scheduled_sampling.Config)["name"])
+    assert sorted(names) == sorted(FORMULAS) == sorted(scheduled_sampling.CONSTANTS)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_every_name_of_the_config_has_a_formula() -> None:
 )
 def test_constants_of_another_schedule_are_refused(options: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=text):
-        sampling.Config(**options)
+        scheduled_sampling.Config(**options)
 
 
 def counting(step: Any) -> Any:
@@ -89,19 +89,19 @@ def test_with_certainty_of_the_gold_piece_no_step_is_made() -> None:
         raise AssertionError("a step was made")
 
     source, decoder = gold()
-    np.testing.assert_array_equal(sampling.mix(counting(fail), source, decoder, 1.0, SEED), decoder)
+    np.testing.assert_array_equal(scheduled_sampling.mix(counting(fail), source, decoder, 1.0, SEED), decoder)
 
 
-@pytest.mark.parametrize("choose", typing.get_args(sampling.Choice))
+@pytest.mark.parametrize("choose", typing.get_args(scheduled_sampling.Choice))
 def test_without_gold_pieces_the_model_listens_to_itself(choose: Any) -> None:
-    mixed = sampling.mix(counting(successor), *gold(), 0.0, SEED, choose)
+    mixed = scheduled_sampling.mix(counting(successor), *gold(), 0.0, SEED, choose)
     np.testing.assert_array_equal(mixed, [[START, 3, 4, 5, 6], [START, 3, 4, 5, PAD]])
 
 
 def test_a_gold_piece_is_what_the_next_step_hears() -> None:
     """Where the gold piece stays, the model counts on from it."""
     source, decoder = gold(62)
-    mixed = sampling.mix(counting(successor), source, decoder, 0.5, SEED).numpy()
+    mixed = scheduled_sampling.mix(counting(successor), source, decoder, 0.5, SEED).numpy()
     own = (mixed != decoder)[:, 1:]
     said = np.where(own, mixed[:, :-1] + 1, decoder[:, 1:])
     np.testing.assert_array_equal(mixed[:, 1:], said)
@@ -117,7 +117,7 @@ def test_frequencies_are_those_of_the_model() -> None:
     rows = 3001
     source, decoder = np.ones((rows, SOURCE), np.int32), np.full((rows, 5), 7, np.int32)
     same = counting(lambda tokens, position: tf.broadcast_to(tf.constant(logits), [rows, 1, VOCABULARY]))
-    mixed = sampling.mix(same, source, decoder, 0.4, SEED).numpy()
+    mixed = scheduled_sampling.mix(same, source, decoder, 0.4, SEED).numpy()
     assert (mixed[:, 0] == 7).all()
     drawn = mixed[:, 1:]
     for piece, expected in {7: 0.4, **{piece: 0.6 * share for piece, share in likely.items()}}.items():
@@ -129,7 +129,7 @@ def test_frequencies_are_those_of_the_model() -> None:
 def test_draws_depend_on_the_seed_alone() -> None:
     source, decoder = gold(62)
     model = counting(lambda tokens, position: tf.zeros([62, 1, VOCABULARY]))
-    first, again, other = (sampling.mix(model, source, decoder, 0.5, seed) for seed in (SEED, SEED, (7, 14)))
+    first, again, other = (scheduled_sampling.mix(model, source, decoder, 0.5, seed) for seed in (SEED, SEED, (7, 14)))
     np.testing.assert_array_equal(first, again)
     assert (first != other).numpy().any()
 
@@ -142,7 +142,7 @@ def test_a_real_model_in_a_graph_of_unknown_shapes_says_what_it_says_step_by_ste
 
     @tf.function(input_signature=[ids, ids, number], jit_compile=jit_compile)
     def mix(source_ids: tf.Tensor, decoder_ids: tf.Tensor, teach: tf.Tensor) -> tf.Tensor:
-        return sampling.mix(model, source_ids, decoder_ids, teach, tf.constant(SEED), "argmax")
+        return scheduled_sampling.mix(model, source_ids, decoder_ids, teach, tf.constant(SEED), "argmax")
 
     source, decoder = np.array([[5, 9, END], [4, END, PAD]], np.int32), gold()[1]
     mixed = mix(source, decoder, 0.0).numpy()
