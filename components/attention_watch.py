@@ -89,8 +89,10 @@ class AttentionWatch:
         self._log(step, metrics)
         chosen = np.unique(np.linspace(0, max(len(pictured) - 1, 0), PICTURED).astype(int)) if pictured else []
         now = Epoch(epoch, step, metrics, [self._row(*pictured[number]) for number in chosen])
-        with self._path.open("a") as file:
-            file.write(json.dumps(dataclasses.asdict(now), ensure_ascii=False) + "\n")
+        before = self._path.read_text(encoding="utf-8") if self._path.exists() else ""
+        new = self._path.with_suffix(".new")  # a kill leaves half a line in it, and none in the other
+        new.write_text(f"{before}{json.dumps(dataclasses.asdict(now), ensure_ascii=False)}\n", encoding="utf-8")
+        new.replace(self._path)
 
     def _positions(self, model: Seq2Seq, batch: batches.Batch, number: int, count: int) -> list[str]:
         """What a row's attention may look at, for people: its pieces, or when each position begins."""
@@ -112,7 +114,7 @@ def read(path: pathlib.Path) -> list[Epoch]:
     """The epochs, in order; of one that was trained again after a kill, the last. [] for a model without attention."""
 
     def lines() -> Iterator[Epoch]:
-        with path.open() as file:
+        with path.open(encoding="utf-8") as file:
             yield from (Epoch(**json.loads(line)) for line in file)
 
     if not path.exists():

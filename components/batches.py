@@ -148,8 +148,9 @@ def pools(files: Sequence[str], pool_rows: int, audio: Audio | None = None) -> I
         parts.append(_part(tf.io.parse_example(serialized, spec), audio))
         held = sum(part[FRAMES].values.nbytes for part in parts) if audio else 0
         if len(parts) * at_once >= pool_rows or held >= POOL_BYTES:
-            yield _joined(parts)
-            parts = []
+            pool, parts = _joined(parts), []
+            yield pool
+            del pool  # one at a time, which may be a gigabyte
     if parts:
         yield _joined(parts)
 

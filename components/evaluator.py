@@ -76,6 +76,8 @@ class Config:
         unmeasured = sorted((set(self.thresholds) | set(self.margins)) - set(self.metrics))
         if unmeasured:
             raise ValueError(f"thresholds and compare name {', '.join(unmeasured)}, which `metrics` does not list")
+        if self.bless == "better" and not self.margins:
+            raise ValueError("bless: better needs a metric to be better by, and `compare` is empty")
         for name, bounds in self.floors.items():
             if name.partition(":")[0] not in self.slices:
                 raise ValueError(f"floors name {name}, expected one of `slices`, {', '.join(self.slices)}, or a value")
@@ -178,7 +180,8 @@ def judge(
         judged.append(Judged(f"{name} {difference.words()}{wanted}", holds))
     if not differences:
         nothing = "" if config.thresholds or config.floors else ", and evaluation.thresholds is empty"
-        judged.append(Judged(f"no other blessed model to compare with{nothing}", True))
+        what = "no other blessed model to compare with" if config.margins else "evaluation.compare is empty"
+        judged.append(Judged(f"{what}{nothing}", True))
     return sorted(judged, key=lambda each: each.holds)
 
 

@@ -10,7 +10,7 @@ from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.types import Artifact, BaseChannel, Channel, artifact_utils, component_spec, standard_artifacts
 from tfx.utils import path_utils
 
-from components import settings, tracking
+from components import tracking
 from components.evaluator import read_predictions
 from components.model_digest import DIGEST
 from components.registry import Export
@@ -33,7 +33,7 @@ class Executor(base_executor.BaseExecutor):
 
     def Do(self, input_dict: ArtifactDict, output_dict: ArtifactDict, exec_properties: dict[str, typing.Any]) -> None:
         """See TFX."""
-        store = settings.from_json(Store, exec_properties["tracking"])
+        store = Store.read(exec_properties["tracking"])
         model = artifact_utils.get_single_instance(input_dict["model"])
         pushed = artifact_utils.get_single_instance(input_dict["pushed_model"])
         evaluation = pathlib.Path(artifact_utils.get_single_uri(input_dict["evaluation"]))
@@ -54,7 +54,10 @@ class Executor(base_executor.BaseExecutor):
 class RegistrarSpec(component_spec.ComponentSpec):
     """What goes in and out of the Registrar."""
 
-    PARAMETERS = {"tracking": component_spec.ExecutionParameter(type=str)}
+    PARAMETERS = {
+        "tracking": component_spec.ExecutionParameter(type=str),  # the file that says where, in ML Metadata no password
+        "store": component_spec.ExecutionParameter(type=str),  # its name: another store has nothing of this one
+    }
     INPUTS = {
         "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
         "pushed_model": component_spec.ChannelParameter(type=standard_artifacts.PushedModel),
@@ -69,13 +72,16 @@ class Registrar(base_component.BaseComponent):
     SPEC_CLASS = RegistrarSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
-    def __init__(self, model: BaseChannel, pushed_model: BaseChannel, evaluation: BaseChannel, tracking: Store) -> None:
+    def __init__(
+        self, model: BaseChannel, pushed_model: BaseChannel, evaluation: BaseChannel, tracking: str, store: str
+    ) -> None:
         super().__init__(
             RegistrarSpec(
                 model=model,
                 pushed_model=pushed_model,
                 evaluation=evaluation,
-                tracking=settings.to_json(tracking),
+                tracking=tracking,
+                store=store,
                 registration=Channel(type=Registration),
             )
         )

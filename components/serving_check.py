@@ -105,6 +105,8 @@ def check(saved_model: pathlib.Path, asked: Sequence[Asked], config: Config) -> 
                 ways: dict[str, Callable[..., Answers]] = {"gRPC": _timed(grpc, latencies_ms), "REST": rest.predict}
                 wrong = list(_differences(here, ways, asked))
     except ServerFailedError as failed:
+        if failed.passing:  # no word on the model, so none that the cache should keep
+            raise
         return Verdict(blessed=False, reasons=(*reasons, str(failed)), size_mb=round(size_mb, 2))
     reasons += wrong[:SHOWN] + ([f"and {len(wrong) - SHOWN} answers more"] if len(wrong) > SHOWN else [])
     latency_ms = float(np.percentile(latencies_ms, PERCENTILE)) if latencies_ms else None

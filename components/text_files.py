@@ -19,7 +19,9 @@ Line = tuple[int, str | Rejected]
 
 
 def find(pattern: str) -> list[str]:
-    """The files that a pattern such as "data/*.tsv.gz" matches, in the order of their names."""
+    """The files that a pattern such as "data/*.tsv.gz" matches, in the order of their names; a file is its own."""
+    if os.path.isfile(pattern):
+        return [pattern]
     found = sorted(path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path))
     if not found:
         raise SourceError(f"no file matches {pattern!r} (in {os.getcwd()})")

@@ -80,6 +80,9 @@ class Config:
         """Shared pieces leave nothing to say about a side."""
         if self.shared and (self.source or self.target):
             raise ValueError("shared excludes source and target")
+        answers = self.shared or self.target
+        if answers and answers.normalization == "nfd":
+            raise ValueError("nfd is for sources: no answer of decomposed letters equals its reference")
 
     def sides(self) -> dict[str, Pieces]:
         """{"source": Pieces(...), "target": Pieces(...)}, or {"shared": Pieces(...)}."""
@@ -147,16 +150,21 @@ def vocabulary(model: bytes) -> int:
     return int(sentencepiece.SentencePieceProcessor(model_proto=model).vocab_size())
 
 
+_LINE_BYTES = 4192  # SentencePiece's default
+
+
 def train(counts: Mapping[str, int], pieces: Pieces) -> bytes:
     """A SentencePiece model from counts of words; the same counts in another order give the same bytes."""
     if not counts:
         raise TokenizerError("no text to train on")
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    lines = [f"{word}\t{count}" for word, count in ordered]
     model = io.BytesIO()
     sentencepiece.set_min_log_level(_ERRORS_ONLY)
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(f"{word}\t{count}" for word, count in ordered),
+            sentence_iterator=iter(lines),
+            max_sentence_length=max(_LINE_BYTES, *(len(line.encode()) for line in lines)),  # none is left out
             input_format="tsv",
             model_writer=model,
             model_type=pieces.kind,

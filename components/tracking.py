@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import pathlib
 import re
 import threading
@@ -35,7 +36,8 @@ PARENT_TAG = "mlflow.parentRunId"  # MLflow's own: its pages show such a run und
 MOST_METRICS, MOST_PARAMETERS, MOST_TAGS = 1000, 100, 100  # in one call
 MAX_TAG_CHARACTERS = 5000
 MAX_PARAMETER_CHARACTERS = 500  # MLflow refuses longer values on some stores
-_ODD = re.compile(r"[^\w\-. :/]", re.ASCII)  # what MLflow refuses in the name of a metric
+_ODD = re.compile(r"[^\w\-. :/]")  # what MLflow refuses in the name of a metric
+MAX_NAME_CHARACTERS = 250  # of a metric
 
 FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
 
@@ -59,7 +61,7 @@ class Run:
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Log metrics of now. The slice "group:en+f1" becomes "group:en_f1": not every name is one to MLflow."""
         at_ms = now_ms()
-        self.points([(_ODD.sub("_", name), value, at_ms, step) for name, value in values.items()])
+        self.points([(_named(name), value, at_ms, step) for name, value in values.items()])
 
     def points(self, points: Sequence[tuple[str, float, int, int]]) -> None:
         """Log metrics, each with its time in ms and its step, as many in one call as MLflow takes."""
@@ -253,10 +255,21 @@ def closed_at_the_end(run: Run) -> Iterator[None]:
     run.end(FINISHED)
 
 
+@contextlib.contextmanager
+def forgotten_if_gone(run: Run) -> Iterator[None]:
+    """Write to a run that somebody may have deleted in MLflow since: then there is nothing left to complete."""
+    try:
+        yield
+    except Exception as error:
+        if not tracking_calls.gone(error):
+            raise
+        run.journal.remove()
+
+
 def left_over(store: Store) -> list[Run]:
     """The runs of the store that are not over, or not all in MLflow, as they began; first those within no other."""
     runs = [Run(store, path.parent.name) for path in store.journals.glob("*/run.json")]
-    runs = [Run(Store(**facts["store"]), run.key) for run in runs if (facts := run.journal.facts)]
+    runs = [Run(Store(**facts["store"]), run.key) for run in runs if "store" in (facts := run.journal.facts)]
     return sorted(runs, key=lambda run: (run.journal.facts["parent"] != "", run.journal.facts["began_ms"]))
 
 
@@ -293,6 +306,16 @@ def _brief(error: BaseException) -> str:
         if found:
             return found.group()[:200]
     return type(error).__name__
+
+
+def _named(name: str) -> str:
+    """A name as MLflow takes it: "group:en+f1" -> "group:en_f1", "a//b" -> "a/_/b"; of long ones the beginning."""
+    parts = [part if part.strip(".") else "_" for part in _ODD.sub("_", name).split("/")]
+    plain = "/".join(parts)
+    if len(plain) <= MAX_NAME_CHARACTERS:
+        return plain
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{plain[: MAX_NAME_CHARACTERS - len(digest) - 1].rstrip('/')}_{digest}"
 
 
 def _parts(values: Sequence[typing.Any], size: int) -> Iterator[Sequence[typing.Any]]:

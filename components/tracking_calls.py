@@ -46,6 +46,22 @@ def unavailable(error: BaseException) -> bool:
     return isinstance(error, (sqlalchemy.exc.OperationalError, ConnectionError, TimeoutError))
 
 
+def refused(error: BaseException) -> bool:
+    """Whether it is MLflow that says so."""
+    from mlflow.exceptions import MlflowException
+
+    return isinstance(error, MlflowException)
+
+
+def gone(error: BaseException) -> bool:
+    """Whether it says that the store has no such run any more, or that somebody deleted it."""
+    from mlflow.exceptions import MlflowException
+
+    if not isinstance(error, MlflowException):
+        return False
+    return error.error_code == "RESOURCE_DOES_NOT_EXIST" or "must be in the 'active' state" in error.message
+
+
 def _batch(client: MlflowClient, run_id: str, call: Call) -> None:
     from mlflow.entities import Metric, Param, RunTag
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import logging
 import os
 import pathlib
@@ -62,13 +63,29 @@ class Store:
             _reach(self.uri)
         return MlflowClient(self.uri)
 
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Store:
+        """The store that a file of a home folder names (`keep`)."""
+        return cls(**json.loads(pathlib.Path(path).read_text()))
+
+    def keep(self, path: pathlib.Path) -> None:
+        """Write it to a file, for the owner alone: its URI may hold a password, which belongs nowhere else."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(dataclasses.asdict(self)))
+
     def name(self) -> str:
         """The URI without the password that it may hold."""
-        return re.sub(r"//[^/@]*@", "//…@", self.uri)
+        return without_passwords(self.uri)
 
     @property
     def journals(self) -> pathlib.Path:
         return pathlib.Path(self.state) / self.experiment
+
+
+def without_passwords(text: str) -> str:
+    """Text with what stands before the host of its URIs left out: "https://u:secret@h" -> "https://…@h"."""
+    return re.sub(r"//[^/@\s]*@", "//…@", text)
 
 
 def _reach(uri: str) -> None:

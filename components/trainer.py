@@ -28,11 +28,11 @@ from components import (
     settings,
     tokenizer,
     tracking,
-    tracking_store,
     training,
 )
 from components.decoded_score import DecodedScore
 from components.subword_sampling import SubwordSampling
+from components.tracking_store import Store
 from components.transform import SourceGraph
 from models import zoo
 from models.audio import Audio
@@ -56,7 +56,7 @@ class Config:
         token_unit: see `serving.card.Card`.
         kinds: of the source's pieces and of the target's.
         audio: the section `audio`, where sources are recordings.
-        tracking: where the learning curves go.
+        tracking: the file that says where the learning curves go; the weights do not depend on it, nor does the cache.
         checkpoints: a folder outside the artifacts (TFX deletes those of a failed component).
         code: digest of the code that trains, so that its change is a change of the configuration.
     """
@@ -68,7 +68,7 @@ class Config:
     token_unit: str
     kinds: tuple[str, str]
     audio: Audio | None
-    tracking: tracking_store.Store
+    tracking: str
     checkpoints: str
     code: str
 
@@ -98,7 +98,7 @@ def run_fn(fn_args: typing.Any) -> None:
     """Train a model of the zoo on the transformed rows and export it. Called by TFX's Trainer."""
     config = settings.from_json(Config, fn_args.custom_config)
     data = Data.of(fn_args.train_files, fn_args.eval_files, fn_args.tokenizer_uri)
-    run = tracking.Run(config.tracking, fn_args.mlflow_run)
+    run = tracking.Run(Store.read(config.tracking), fn_args.mlflow_run)
     model, outcome, watched = train(config, data, run)
     rows = batches.sample(data.validation_files, batches.Config(), alignment_layer.ROWS, config.audio)
     aligned = alignment_layer.choose(model, rows)
@@ -119,7 +119,6 @@ def run_fn(fn_args: typing.Any) -> None:
     if watched.exists():
         shutil.copy(watched, model_run)
         _draw_epochs(run, watched)
-    shutil.rmtree(config.checkpoints)  # also those of trainings that were given up
 
 
 def train(config: Config, data: Data, run: tracking.Run) -> Trained:

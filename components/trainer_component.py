@@ -12,6 +12,7 @@ from tfx.utils import path_utils
 
 from components import model_digest, settings, tracking
 from components.model_digest import DIGEST
+from components.tracking_store import Store
 from components.trainer import Config
 
 TOKENIZER = "tokenizer"
@@ -27,7 +28,7 @@ class Executor(executor.GenericExecutor):
         self, input_dict: ArtifactDict, output_dict: ArtifactDict, exec_properties: dict[str, typing.Any]
     ) -> typing.Any:
         fn_args = super()._GetFnArgs(input_dict, output_dict, exec_properties)
-        store = settings.from_json(Config, fn_args.custom_config).tracking
+        store = Store.read(settings.from_json(Config, fn_args.custom_config).tracking)
         fn_args.tokenizer_uri = artifact_utils.get_single_uri(input_dict[TOKENIZER])
         run = tracking.find_run(store, self._context.pipeline_run_id)
         fn_args.mlflow_run = run.key

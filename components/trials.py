@@ -15,6 +15,7 @@ from keras_tuner.engine.trial import TrialStatus
 from keras_tuner.src import config as keras_tuner_config
 
 from components import metrics, settings, tracking, trainer, tuning
+from components.tracking_store import Store
 
 keras_tuner_config.DEBUG = False  # it would print the traceback of each trial that failed
 
@@ -74,6 +75,7 @@ class Trials(base_tuner.BaseTuner):
                 f"\n  trial {name}: {trial.message.strip().splitlines()[-1]}"
                 for name, trial in sorted(self.oracle.trials.items())
             )
+            shutil.rmtree(self._request.folder)  # the reason may pass: a search of the same values begins anew
             raise ValueError(f"no trial came to its end{''.join(reasons)}")
 
     def run_trial(self, trial: typing.Any, *_: typing.Any, **__: typing.Any) -> dict[str, float]:
@@ -84,8 +86,9 @@ class Trials(base_tuner.BaseTuner):
         checkpoints = pathlib.Path(self.get_trial_dir(trial.trial_id)) / "checkpoints"
         document = {**dataclasses.asdict(base), **sections, "checkpoints": str(checkpoints)}
         parameters = {path: str(value) for path, value in values.items()}
-        search = tracking.Run(base.tracking, self._request.mlflow_run)
-        run = tracking.open_run(base.tracking, f"trial {trial.trial_id}", {}, parameters, parent=search)
+        store = Store.read(base.tracking)
+        search = tracking.Run(store, self._request.mlflow_run)
+        run = tracking.open_run(store, f"trial {trial.trial_id}", {}, parameters, parent=search)
         with tracking.closed_at_the_end(run):
             try:
                 outcome = trainer.train(settings.from_json(trainer.Config, document), self._data, run).outcome

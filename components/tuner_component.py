@@ -10,6 +10,7 @@ from tfx.dsl.components.base import executor_spec
 from tfx.types import Artifact, BaseChannel, artifact_utils, component_spec
 
 from components import settings, tracking
+from components.tracking_store import Store
 from components.trainer_component import TOKENIZER
 from components.trials import Request
 
@@ -22,7 +23,7 @@ class Executor(executor.Executor):
 
     def Do(self, input_dict: ArtifactDict, output_dict: ArtifactDict, exec_properties: dict[str, typing.Any]) -> None:
         config = json.loads(exec_properties[CUSTOM_CONFIG])
-        store = settings.from_json(Request, config).trainer.tracking
+        store = Store.read(settings.from_json(Request, config).trainer.tracking)
         config["tokenizer_uri"] = artifact_utils.get_single_uri(input_dict[TOKENIZER])
         config["mlflow_run"] = tracking.find_run(store, self._context.pipeline_run_id).key
         super().Do(input_dict, output_dict, {**exec_properties, CUSTOM_CONFIG: json.dumps(config)})

@@ -72,6 +72,9 @@ def _sample(config: Config, item: sources.Input) -> Iterator[rows.Row | rows.Rej
 def _problems(config: Config, good: list[rows.Row], rejected: list[rows.Rejected]) -> list[str]:
     limit = config.data.max_rejected_fraction
     sampled = len(good) + len(rejected)
+    unreadable = [f"data: {row.file}: {row.reason}" for row in rejected if row.line == 0]
+    if unreadable:
+        return unreadable
     if not good:
         return [f"data: none of the {sampled} rows read can be used"]
     if len(rejected) > limit * sampled:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 import os
 import pathlib
 import signal
@@ -80,17 +78,12 @@ def run(config: ConfigArgument, set_: SetOption = None, home: HomeOption = None,
     place = Home.at(home)
     with tracking_store.made_beside(place.tracking("")):
         load_tensorflow()
-        from components import example_gen, sources
-
         settings = _load(config, set_)
         err.print(f"  → {settings.name} in {escape(str(place.root))}", soft_wrap=True)
         from pipeline import console
         from pipeline import run as running
 
-    try:
-        example_gen.find_inputs(settings.data)
-    except sources.SourceError as error:
-        raise CommandError(f"data.source: {error}", USAGE) from error
+    _require_inputs(settings)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill ends the MLflow run, too
     finished = running.execute(settings, place, err)
     if json_:
@@ -110,12 +103,15 @@ def tune(config: ConfigArgument, set_: SetOption = None, home: HomeOption = None
     if settings.tune is None:
         example = "tune: {parameters: {model.units: [128, 256]}}"
         raise CommandError(f"{config} has no section tune, expected one such as {example}", USAGE)
+    _require_inputs(settings)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     result = tuning.execute(settings, Home.at(home), err)
     if json_:
         _print_json(dataclasses.asdict(result))
     else:
-        tuning.show(result, config, rich.console.Console(highlight=False))
+        command = ["fovea", "run", str(config), *(part for change in set_ or () for part in ("--set", change))]
+        command += ["--home", home] if home else []
+        tuning.show(result, command, rich.console.Console(highlight=False))
 
 
 @app.command()
@@ -305,7 +301,7 @@ def compare(
     from pipeline.home import Home
 
     try:
-        comparison = comparing.compare(Home.at(home).tracking("").client(), first, second)
+        comparison = comparing.compare_in(Home.at(home).stores(), first, second)
     except LookupError as error:
         raise CommandError(str(error)) from error
     if json_:
@@ -325,6 +321,9 @@ def ui(
     place = Home.at(home)
     place.root.mkdir(parents=True, exist_ok=True)
     store = place.tracking("")
+    for other in place.stores():
+        if other.uri != store.uri:
+            err.print(f"runs of {other.experiment} are in MLflow at {escape(other.name())}", soft_wrap=True)
     err.print(f"MLflow on http://127.0.0.1:{port} (Ctrl-C ends it)")
     arguments = ["ui", "--backend-store-uri", store.uri, "--host", "127.0.0.1", "--port", str(port)]
     arguments += ["--workers", "1"]  # MLflow's four are for many people
@@ -332,16 +331,20 @@ def ui(
 
 
 def _print_json(document: typing.Any) -> None:
-    """One document on standard output. JSON has no NaN and no infinity: they become null."""
+    """One document on standard output."""
+    from pipeline.result import to_json
 
-    def finite(value: typing.Any) -> typing.Any:
-        if isinstance(value, dict):
-            return {key: finite(part) for key, part in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [finite(part) for part in value]
-        return None if isinstance(value, float) and not math.isfinite(value) else value
+    print(to_json(document).encode(errors="backslashreplace").decode())
 
-    print(json.dumps(finite(document), ensure_ascii=False, allow_nan=False))
+
+def _require_inputs(settings: typing.Any) -> None:
+    """Before a run is opened."""
+    from components import example_gen, sources
+
+    try:
+        example_gen.find_inputs(settings.data)
+    except sources.SourceError as error:
+        raise CommandError(f"data.source: {error}", USAGE) from error
 
 
 def _load(path: pathlib.Path, changes: list[str] | None) -> typing.Any:

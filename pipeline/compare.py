@@ -22,6 +22,7 @@ from rich.markup import escape
 from components import bootstrap, metrics
 from components.evaluator import PREDICTIONS_FILE
 from components.tokenizer import token_unit
+from components.tracking_store import Store
 from pipeline.report.figures import figure, words
 
 TEST = "test/"  # what the names of the metrics of test rows begin with
@@ -54,6 +55,17 @@ class Comparison:
     rows: tuple[int, int]  # test rows of each
     rows_of_both: int
     metrics: dict[str, Compared]
+
+
+def compare_in(stores: Sequence[Store], first: str, second: str) -> Comparison:
+    """Compare two runs of the first of these stores that has both; LookupError as for `compare`."""
+    reasons = []
+    for store in stores:
+        try:
+            return compare(store.client(), first, second)
+        except LookupError as error:
+            reasons.append(str(error))
+    raise LookupError("\n".join(reasons))
 
 
 def compare(client: typing.Any, first: str, second: str) -> Comparison:

@@ -23,10 +23,12 @@ import yaml
 from components import evaluator, example_gen, row_checks, serving_check, settings, sources, tokenizer, training, tuning
 from models import attention, zoo
 from models.audio import Audio
+from pipeline import yaml_text
 from pipeline.findings import Problem, unknown, validate
 from serving import search
 from serving.card import Card
 
+URI_PATTERN = r"^$|^(https?|sqlite|postgresql|mysql|mssql)(\+[a-z0-9]+)?://"
 NAME_PATTERN = r"[a-z][a-z0-9_-]*"
 
 # FnApiRunner by name: "DirectRunner" first tries to fetch a Go binary, and runs another engine where it cannot.
@@ -69,7 +71,7 @@ class Config:
     serving: serving_check.Config = dataclasses.field(default_factory=serving_check.Config)
     tune: tuning.Config | None = None
     beam: tuple[str, ...] = BEAM
-    tracking_uri: str = ""
+    tracking_uri: typing.Annotated[str, pydantic.Field(pattern=URI_PATTERN)] = ""
     retries: typing.Annotated[int, pydantic.Field(ge=0)] = 0
 
 
@@ -108,7 +110,7 @@ def load(path: pathlib.Path, changes: Sequence[str] = ()) -> Config:
         ConfigError: names every problem, with its path, the value, what is allowed and the nearest name.
     """
     try:
-        document = yaml.safe_load(path.read_text())
+        document = yaml_text.load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(str(path), [Problem("file", f"cannot be read: {error.strerror}")]) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -267,7 +269,7 @@ def _apply(document: dict[str, typing.Any], change: str) -> list[Problem]:
     if not equals or not all(keys):
         return [Problem("--set", f"{change!r}, expected a.b=value")]
     try:
-        value = yaml.safe_load(text)
+        value = yaml_text.load(text)
     except yaml.YAMLError:
         return [Problem(f"--set {path}", f"{text!r} is not a YAML value")]
     section = document

@@ -10,7 +10,10 @@ from collections.abc import Iterator
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGES = ("models", "serving", "components", "pipeline")
-LIBRARIES = ("tfx", "tensorflow", "keras", "sentencepiece", "sacrebleu", "rouge-score")
+LIBRARIES = (
+    "tfx", "tensorflow", "keras", "apache-beam", "sentencepiece", "sacrebleu", "rouge-score", "rapidfuzz", "soundfile",
+    "soxr", "fonttools",
+)  # fmt: skip
 
 
 def of_code(*modules: str) -> str:

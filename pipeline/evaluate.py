@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import glob
+import itertools
 import json
 import pathlib
 import typing
@@ -14,6 +15,7 @@ import rich.console
 import rich.progress
 import rich.table
 from pydantic import TypeAdapter
+from rich.markup import escape
 
 from components import asked, attention_metrics, metrics, recordings, rows
 from components.evaluator import group_means
@@ -29,6 +31,7 @@ from serving.local import LocalModel
 from serving.signatures import Asked
 
 BATCH = 256
+SLICES = 8  # that are shown
 
 Item = typing.TypeVar("Item")
 
@@ -191,12 +194,15 @@ def show(report: Report, out: rich.console.Console) -> None:
     table = rich.table.Table(title=f"{report.model}: {report.rows:,} rows, {len(report.rejected):,} rejected")
     table.add_column("metric")
     table.add_column("all", justify="right")
-    for name in report.slices:
-        table.add_column(name, justify="right")
+    shown = dict(itertools.islice(report.slices.items(), SLICES))
+    for name in shown:
+        table.add_column(escape(name), justify="right")
     for name, value in report.metrics.items():
-        cells = (f"{values[name]:.4f}" if name in values else "" for values in report.slices.values())
+        cells = (f"{values[name]:.4f}" if name in values else "" for values in shown.values())
         table.add_row(name, f"{value:.4f}", *cells)
     out.print(table)
+    if len(report.slices) > len(shown):
+        out.print(f"{len(report.slices) - len(shown):,} slices more: --json has them")
     for name, signature in report.signatures.items():
         out.print(f"{name}: {signature}", soft_wrap=True, markup=False)
     for row in report.rejected[:10]:

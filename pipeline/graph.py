@@ -34,6 +34,7 @@ from models.contract import TEXTS
 from pipeline import digest
 from pipeline.config import Config, model_shape
 from pipeline.home import Home
+from pipeline.metadata import lost_push
 
 
 def build(config: Config, home: Home) -> pipeline.Pipeline:
@@ -77,6 +78,7 @@ def build(config: Config, home: Home) -> pipeline.Pipeline:
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(home.models(config.name)))
         ),
+        custom_config={"lost": lost_push(home, config.name)},
     )
     # What the server runs is started, not imported, and part of what its blessing says.
     judges = [versioned(evaluator, "components.tfma_metrics"), versioned(served, "serving.server")]
@@ -84,7 +86,8 @@ def build(config: Config, home: Home) -> pipeline.Pipeline:
         model=training.outputs["model"],
         pushed_model=pusher.outputs["pushed_model"],
         evaluation=evaluator.outputs["evaluation"],
-        tracking=home.tracking(config.name, config.tracking_uri),
+        tracking=str(home.store_file(config.name)),
+        store=home.tracking(config.name, config.tracking_uri).name(),
     )
     ends = [champion, *judges, versioned(pusher), versioned(registrar, "components.registry")]
     return _pipeline(config, home, [*data.values(), training, *ends])  # training's digest is in its custom_config
@@ -189,7 +192,7 @@ def trainer_config(config: Config, home: Home) -> trainer.Config:
         token_unit=token_unit(config),
         kinds=config.tokenizer.kinds(),
         audio=config.audio,
-        tracking=home.tracking(config.name, config.tracking_uri),
+        tracking=str(home.store_file(config.name)),
         checkpoints=str(home.checkpoints(config.name)),
         code=digest.of_code("components.trainer", *model_modules(config)),
     )

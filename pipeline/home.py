@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
-import json
 import os
 import pathlib
 from collections.abc import Iterator
 
 from components.tracking_store import Store
 from serving.card import exported_versions
+
+ODD = "*?[%"  # in a path they are patterns to TFX, and mean something to a URI
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +35,12 @@ class Home:
     @classmethod
     def at(cls, path: str | None) -> Home:
         """The home folder at this path, or where FOVEA_HOME says, or `./.fovea`."""
-        return cls(pathlib.Path(path or os.environ.get("FOVEA_HOME") or ".fovea").resolve())
+        root = pathlib.Path(path or os.environ.get("FOVEA_HOME") or ".fovea").resolve()
+        odd = sorted(set(str(root)) & set(ODD))
+        if odd:
+            what = f"holds {' '.join(odd)}, which TFX and SQLite read as a pattern"
+            raise ValueError(f"the home folder {str(root)!r} {what}: expected another name")
+        return cls(root)
 
     @property
     def metadata_db(self) -> pathlib.Path:
@@ -76,23 +82,27 @@ class Home:
     def tracking(self, name: str, uri: str = "") -> Store:
         """MLflow's store: `uri`, or SQLite here."""
         state = str(self.root / "tracking")
-        if uri:
-            return Store(uri, artifacts="", experiment=name, state=state)
-        return Store(f"sqlite:///{self.root / 'mlflow.db'}", str(self.root / "mlflow" / name), name, state)
+        artifacts = str(self.root / "mlflow" / name)
+        if uri.startswith(("http:", "https:")):  # the server knows where
+            return Store(uri, "", name, state)
+        return Store(uri or f"sqlite:///{self.root / 'mlflow.db'}", artifacts, name, state)
 
     def keep_tracking(self, store: Store) -> None:
         """Remember where the runs of a pipeline go, for commands that have no configuration."""
-        path = self._kept(store.experiment)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(json.dumps(dataclasses.asdict(store)))
+        store.keep(self.store_file(store.experiment))
 
     def kept_tracking(self, name: str) -> Store:
         """Where the last run of a pipeline went."""
-        path = self._kept(name)
-        return Store(**json.loads(path.read_text())) if path.exists() else self.tracking(name)
+        path = self.store_file(name)
+        return Store.read(path) if path.exists() else self.tracking(name)
 
-    def _kept(self, name: str) -> pathlib.Path:
+    def stores(self) -> list[Store]:
+        """Every place where runs of this home folder went, that of the latest first, and SQLite here."""
+        files = sorted(self.root.glob("tracking/*/store.json"), key=lambda path: -path.stat().st_mtime)
+        return list({store.uri: store for store in (*map(Store.read, files), self.tracking(""))}.values())
+
+    def store_file(self, name: str) -> pathlib.Path:
+        """Where that is written."""
         return self.root / "tracking" / name / "store.json"
 
     def find_model(self, name_or_path: str) -> pathlib.Path:

@@ -46,6 +46,19 @@ def relink(store: metadata_store.MetadataStore, pending_id: str, mlflow_run_id: 
         store.put_artifacts(models)
 
 
+def lost_push(home: Home, name: str) -> str:
+    """The latest push of a pipeline whose version is not there any more, by its id in ML Metadata; "" for none.
+
+    The cache looks at artifacts, and what is served is none: with this in its key a push that was lost is made again.
+    """
+    if not home.metadata_db.exists():
+        return ""
+    pushed = connect(home).get_artifacts_by_type("PushedModel")
+    places = {one.id: pathlib.Path(_property(one, "pushed_destination")) for one in pushed}
+    ours = (number for number, place in places.items() if place.parent == home.models(name) and not place.exists())
+    return str(max(ours, default=""))
+
+
 def record_push(home: Home, name: str, digest: str, pushed: pathlib.Path, why: str) -> None:
     """A push by hand, as ML Metadata has those of the Pusher; of a model that it does not know, nothing."""
     store = connect(home)

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 
+from components.tracking_store import without_passwords
 from pipeline import digest
 
 STACK = (
@@ -37,7 +38,7 @@ def _started() -> dict[str, str]:
     command = " ".join(["fovea", *sys.argv[1:]]) if sys.argv[0].endswith(("fovea", "cli.py")) else sys.argv[0]
     return {
         "mlflow.user": user,
-        "mlflow.source.name": command,
+        "mlflow.source.name": without_passwords(command),
         "mlflow.source.type": "LOCAL",
         "fovea.host": socket.gethostname(),
     }

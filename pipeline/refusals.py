@@ -5,6 +5,7 @@ answers(ask, ["keep", "a text that is too long", "tea"]) -> ["K IY P", ServingEr
 
 from __future__ import annotations
 
+import re
 import typing
 from collections.abc import Callable, Sequence
 
@@ -34,5 +35,10 @@ def answers(
 
 
 def reason(error: ServingError) -> str:
-    """Why a row was refused, without TensorFlow's lines on the place in the graph."""
-    return error.message.partition("\n")[0]
+    """Why a row was refused, without what TensorFlow says of the place in the graph.
+
+    "Graph execution error: ... assertion failed: [text is too long, a row has] [5000] ..." -> "text is too long, a row
+    has 5000"
+    """
+    asserted = re.search(r"assertion failed: (.+)", error.message)
+    return " ".join(re.findall(r"\[([^][]+)\]", asserted[1])) if asserted else error.message.partition("\n")[0]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import math
 import pathlib
 import typing
 
@@ -35,3 +37,16 @@ class Run(typing.NamedTuple):
     samples: tuple[Aligned, ...]
     pictures: tuple[pathlib.Path, ...]
     dead_letters: pathlib.Path
+
+
+def to_json(document: typing.Any, indent: int | None = None) -> str:
+    """As JSON, which has no NaN and no infinity: they become null."""
+
+    def finite(value: typing.Any) -> typing.Any:
+        if isinstance(value, dict):
+            return {key: finite(part) for key, part in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [finite(part) for part in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps(finite(document), indent=indent, ensure_ascii=False, allow_nan=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import pathlib
+import shutil
 import time
 
 import rich.console
@@ -34,7 +35,7 @@ def execute(config: configuration.Config, home: Home, out: rich.console.Console)
             finished = run_components(graph.build(config, home), config, home, run, out)
             concluded = _conclude(config, home, run.id, finished)
             tracked.conclude(run, concluded, finished)
-            _report(config, run, concluded.result, finished)
+            _report(tracked.without_password(config), run, concluded.result, finished)
         known_as = sync.complete(home, config.name).completed.get(run.key, concluded.result.mlflow_run_id)
         return concluded._replace(result=dataclasses.replace(concluded.result, mlflow_run_id=known_as))
 
@@ -57,6 +58,8 @@ def run_components(
             tracker.follow(event)
             if isinstance(event, local.Finished):
                 finished[event.name] = event
+                if event.name == "Trainer" and not event.cached:  # it is in ML Metadata: nothing goes on from them
+                    shutil.rmtree(home.checkpoints(config.name), ignore_errors=True)
     except Exception as error:
         out.print(f"  [red]✗[/] [bold]{current}[/] failed")
         tracker.failed(current, time.monotonic() - began_s, error)

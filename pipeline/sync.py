@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 
 import rich.console
 
-from components import tracking
+from components import tracking, tracking_calls
 from components.tracking_journal import PENDING
 from pipeline import metadata, tracked
 from pipeline.home import Home
@@ -31,9 +32,10 @@ def sync(home: Home) -> Synced:
     """Close and complete the runs of every pipeline of the home folder."""
     synced = Synced(killed=close_all_killed(home))
     for name in _names(home):
-        part = complete(home, name)
-        synced.completed.update(part.completed)
-        synced.waiting.update(part.waiting)
+        with contextlib.suppress(RuntimeError), home.alone(name):  # a run that is under way completes them at its end
+            part = complete(home, name)
+            synced.completed.update(part.completed)
+            synced.waiting.update(part.waiting)
     return synced
 
 
@@ -63,9 +65,13 @@ def complete(home: Home, name: str) -> Synced:
     for run in tracking.left_over(home.tracking(name)):
         if run.journal.facts.get("over"):
             try:
-                synced.completed[run.key] = run.catch_up()
-            except tracking.Unavailable as error:
+                with tracking.forgotten_if_gone(run):
+                    synced.completed[run.key] = run.catch_up()
+            except Exception as error:  # one that is refused keeps no other waiting
+                if not (isinstance(error, tracking.Unavailable) or tracking_calls.refused(error)):
+                    raise
                 synced.waiting[run.key] = str(error)
+            if run.key not in synced.completed:
                 continue
             if run.key.startswith(PENDING) and home.metadata_db.exists():
                 metadata.relink(metadata.connect(home), run.key, synced.completed[run.key])

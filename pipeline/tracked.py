@@ -15,13 +15,14 @@ from components.example_gen import REJECTED
 from components.example_gen_component import REJECTED_FILE
 from components.row_verdict import CHECKS_FILE, FINDINGS_FILE
 from components.serving_check import VERDICT_FILE as SERVING_FILE
+from components.tracking_store import without_passwords
 from components.trainer_component import MLFLOW_RUN_ID
 from components.training import OUTCOME_FILE
 from models.contract import SOURCE, SPLITS, TARGET
 from pipeline import config as configuration
 from pipeline import metadata, provenance
 from pipeline.home import Home
-from pipeline.result import Run
+from pipeline.result import Run, to_json
 from pipeline.runners import local
 
 SAMPLES = 100  # answers in the table of samples
@@ -32,19 +33,25 @@ def open_run(config: configuration.Config, home: Home, pipeline_run_id: str, **t
     store = home.tracking(config.name, config.tracking_uri)
     home.keep_tracking(store)
     close_killed(home, config.name)
-    plain = dataclasses.replace(config, tracking_uri=store.name() if config.tracking_uri else "")
+    plain = without_password(config)
     about = {"fovea.name": config.name, "fovea.home": str(home.root), **tags, **provenance.tags()}
     run = tracking.open_run(store, pipeline_run_id, about, configuration.to_flat(plain))
     run.text(yaml.safe_dump(configuration.to_document(plain), sort_keys=False), "config.yaml")
     return run
 
 
+def without_password(config: configuration.Config) -> configuration.Config:
+    """The configuration as others may see it."""
+    return dataclasses.replace(config, tracking_uri=without_passwords(config.tracking_uri))
+
+
 def close_killed(home: Home, name: str) -> list[tracking.Run]:
     """Close the MLflow runs whose process was killed; the caller knows that none of that name is under way."""
     killed = tracking.unfinished(home.tracking(name))
     for run in reversed(killed):  # runs within others first
-        link(home, run)
-        run.end(tracking.KILLED)
+        with tracking.forgotten_if_gone(run):
+            link(home, run)
+            run.end(tracking.KILLED)
     return killed
 
 
@@ -103,7 +110,7 @@ def conclude(run: tracking.Run, concluded: Run, finished: Mapping[str, local.Fin
         "fovea.trained_in_run": model.get_string_custom_property(MLFLOW_RUN_ID),
     }
     run.tags(tags | {f"sacrebleu.{name}": signature for name, signature in concluded.result.signatures.items()})
-    run.text(json.dumps(dataclasses.asdict(concluded.result), indent=2), "result.json")
+    run.text(to_json(dataclasses.asdict(concluded.result), indent=2), "result.json")
     for picture in concluded.pictures:
         run.file(picture, "alignments")
 

@@ -91,7 +91,7 @@ class ServedModel(tf.Module):
         model: Seq2Seq = self._untracked.model
         if not model.follows_source:
             return self.answer(recordings.limited(source))
-        parts = Parts.of(recordings.audio)
+        parts = Parts.of(recordings.audio, model.frames_per_position)
         text, score = tf.cond(
             tf.shape(source)[1] <= parts.length,
             lambda: tuple(self.answer(source).values()),
@@ -213,6 +213,7 @@ def _of_samples(served: ServedModel, recordings: Recordings) -> dict[str, tuple[
         return {signatures.FEATURES: (features, [values, length])}
 
     def waveform(samples: tf.Tensor, lengths: tf.Tensor) -> dict[str, tf.Tensor]:
+        samples = recorded.numbers(tf.where(tf.sequence_mask(lengths, tf.shape(samples)[1]), samples, 0.0))
         return served.listen(recordings, with_columns(to_frames(samples, lengths, audio)))
 
     samples = tf.TensorSpec([None, None], tf.float32, signatures.WAVEFORM)

@@ -32,10 +32,14 @@ class Parts(NamedTuple):
     shared: int  # by a part and the next
 
     @classmethod
-    def of(cls, audio: Audio) -> Parts:
-        """As long as a row of the training may be."""
+    def of(cls, audio: Audio, frames_per_position: int = 1) -> Parts:
+        """As long as a row of the training may be; from one to the next a whole number of positions.
+
+        So attention has the same positions in both, and a word that one part leaves to the other is there.
+        """
         length = max(audio.frames(audio.max_seconds), 4)
-        return cls(length, min(audio.frames(OVERLAP_S), length // 4))
+        step = length - min(audio.frames(OVERLAP_S), length // 4)
+        return cls(length, length - max(step - step % frames_per_position, 1))
 
     @property
     def step(self) -> int:

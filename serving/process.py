@@ -22,7 +22,15 @@ LOG_LINES = 5
 
 
 class ServerFailedError(RuntimeError):
-    """The server does not come up with this model; the text has the end of its log."""
+    """The server does not come up with this model; the text has the end of its log.
+
+    Attributes:
+        passing: it was killed or slow, which may be the machine's doing.
+    """
+
+    def __init__(self, text: str, passing: bool) -> None:
+        super().__init__(text)
+        self.passing = passing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,9 +59,11 @@ class Server:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 status = self.process.wait(POLL_S)
                 _refuse_a_taken_port(self.rest_port)
-                raise ServerFailedError(f"the server ended with status {status}: {self._end_of_log()}")
+                ended = f"the server ended with status {status}: {self._end_of_log()}"
+                raise ServerFailedError(ended, passing=status < 0)
             if time.monotonic() > deadline_s:
-                raise ServerFailedError(f"the server is not ready after {START_TIMEOUT_S:.0f} s: {self._end_of_log()}")
+                slow = f"the server is not ready after {START_TIMEOUT_S:.0f} s: {self._end_of_log()}"
+                raise ServerFailedError(slow, passing=True)
 
     def _listens(self) -> bool:
         with contextlib.suppress(OSError):

@@ -20,6 +20,8 @@ from serving.limits import pieces_of
 from serving.search import Buckets
 from serving.signatures import Asked
 
+MOST_VALUES = 2**28  # of the recordings of a request, a gigabyte: at 16 kHz one of four hours and a half
+
 
 class Source(tf.Module, abc.ABC):
     """How requests become what a model encodes.
@@ -97,7 +99,7 @@ class Recordings(Source):
 
     def frames(self, asked: tf.Tensor) -> tf.Tensor:
         """The same for recordings of any length."""
-        return with_columns(recorded.frames(asked, self.audio))
+        return with_columns(recorded.frames(asked, self.audio, MOST_VALUES))
 
     def limited(self, frames: tf.Tensor) -> tf.Tensor:
         """The frames, none of a recording that is too long."""

@@ -16,7 +16,7 @@ import gzip
 import json
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, Literal
 
 from components import text_files
@@ -74,27 +74,70 @@ def read(config: Config, item: Input) -> Iterator[Row | Rejected]:
 
 def _csv(config: Config, file: str) -> Iterator[tuple[int, tuple[str, str] | Rejected]]:
     opener = gzip.open if file.endswith(".gz") else open
-    with opener(file, "rt", encoding="utf-8-sig", errors="backslashreplace", newline="") as lines:
-        reader = csv.DictReader(lines)
-        try:
-            yield from _pairs(config, file, reader)
-        except (OSError, EOFError, zlib.error, csv.Error) as error:
-            raise SourceError(f"{file}: cannot be read after line {reader.line_num}: {error}") from error
+    line = 0
+    try:
+        with opener(file, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
+            for line, pair in _pairs(config, file, lines):
+                yield line, pair
+    except (OSError, EOFError, zlib.error) as error:
+        raise SourceError(f"{file}: cannot be read after line {line}: {error}") from error
 
 
-def _pairs(config: Config, file: str, reader: csv.DictReader[str]) -> Iterator[tuple[int, tuple[str, str] | Rejected]]:
-    columns = reader.fieldnames or ()
-    for column in (config.text, config.label):
-        if column not in columns:
-            raise SourceError(f"{file}: no column {column!r}, there are: {', '.join(columns)}")
-    for row in reader:
-        text, label = row[config.text], row[config.label]
-        if text is None or label is None or None in row:
-            shown = ",".join(str(value) for value in row.values())
+def _pairs(config: Config, file: str, lines: Iterable[str]) -> Iterator[tuple[int, tuple[str, str] | Rejected]]:
+    records = _records(file, lines)
+    _, columns = next(records, (0, []))
+    if isinstance(columns, Rejected):
+        raise SourceError(f"{file}: line 1, the header: {columns.reason}")
+    text, label = (_column(file, name, columns) for name in (config.text, config.label))
+    for line, cells in records:
+        if isinstance(cells, Rejected):
+            yield line, cells
+        elif len(cells) != len(columns):
             expected = f"expected {len(columns)} columns, as the header has"
-            yield reader.line_num, Rejected(file, reader.line_num, expected, shown)
+            yield line, Rejected(file, line, expected, ",".join(cells))
         else:
-            yield reader.line_num, (text, label)
+            yield line, (cells[text], cells[label])
+
+
+def _column(file: str, name: str, columns: list[str]) -> int:
+    if not columns:
+        raise SourceError(f"{file}: is empty, expected a header with a column {name!r}")
+    if columns.count(name) != 1:
+        many = "two columns" if name in columns else "no column"
+        raise SourceError(f"{file}: {many} {name!r}, there are: {', '.join(columns)}")
+    return columns.index(name)
+
+
+def _records(file: str, lines: Iterable[str]) -> Iterator[tuple[int, list[str] | Rejected]]:
+    """The records of CSV and the line where each ends; a quote that swallows the lines behind it is no row's error."""
+    seen: list[str] = []
+
+    def remembered() -> Iterator[str]:
+        for line in lines:
+            seen.append(line)
+            yield line
+
+    reader = csv.reader(remembered(), strict=True)
+    while True:
+        seen.clear()
+        began = reader.line_num + 1
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            if len(seen) > 1:
+                raise SourceError(f"{file}: the record that begins in line {began} does not end: {error}") from error
+            cells, reason = [], f"no CSV: {error}"
+        else:
+            reason = ""
+        if cells is None:
+            return
+        raw = "".join(seen).rstrip("\r\n")
+        if not reason and not raw.isascii() and any("\udc80" <= character <= "\udcff" for character in raw):
+            reason, raw = "invalid UTF-8", raw.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        if reason:
+            yield reader.line_num, Rejected(file, reader.line_num, reason, raw)
+        elif cells:
+            yield reader.line_num, cells
 
 
 def _json(config: Config, item: Input) -> Iterator[tuple[int, tuple[str, str] | Rejected]]:
@@ -105,6 +148,8 @@ def _json(config: Config, item: Input) -> Iterator[tuple[int, tuple[str, str] | 
             document = json.load(content)
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise SourceError(f"{file}: cannot be read as JSON: {error}") from error
+    if not config.lists:
+        raise SourceError(f"{file}: set `lists`, expected which list is which split: {{train: train, test: test}}")
     name = config.lists.get(item.split, "") if item.split else ""  # type: ignore[call-overload]
     if not isinstance(document, dict) or name not in document:
         have = ", ".join(document) if isinstance(document, dict) else "no lists by name"

@@ -12,6 +12,7 @@ what a model listens to.
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
@@ -125,5 +126,7 @@ class Audio:
         return (self.bands if self.kind == "waveform" else self.depth) * (1 + self.deltas)
 
     def frames(self, seconds: float) -> int:
-        """How many frames so much time has."""
-        return int(seconds * 1000 // self.hop_ms)
+        """How many frames a recording of so much time has, the last of which may not be whole."""
+        if self.kind == "waveform":
+            return -(-round(seconds * self.sample_rate_hz) // self.hop_samples)
+        return math.ceil(round(seconds * 1000 / self.hop_ms, 6))

@@ -7,14 +7,23 @@ import tensorflow as tf
 from models.audio import Audio, features, wav
 
 
-def frames(recordings: tf.Tensor, audio: Audio) -> tf.Tensor:
+def frames(recordings: tf.Tensor, audio: Audio, most: int | None = None) -> tf.Tensor:
     """String [n] -> float32 [n, frames, depth + 1], as `models/audio` has frames.
 
     Of kind "waveform" each is a WAV file of any rate; of kind "features" little-endian float32, `depth` a frame.
 
+    Args:
+        recordings: what is stored, or sent.
+        audio: what they are.
+        most: samples, or values of features, that all rows have together when each is as long as the longest. A file
+            of few bytes may last long, and makes every other row as long.
+
     Raises:
         tf.errors.InvalidArgumentError: names the row, what it is and what was expected.
     """
+    if most is not None:
+        with tf.control_dependencies([_within(recordings, audio, most)]):
+            recordings = tf.identity(recordings)
     if audio.kind == "waveform":
         waveforms = wav.decode(recordings, audio.sample_rate_hz)
         return features.to_frames(waveforms.samples, waveforms.lengths, audio)
@@ -29,10 +38,34 @@ def frames(recordings: tf.Tensor, audio: Audio) -> tf.Tensor:
     return with_mask(values, sizes // bytes_a_frame)
 
 
+def _within(recordings: tf.Tensor, audio: Audio, most: int) -> tf.Operation:
+    if audio.kind == "waveform":
+        lengths = wav.lengths(recordings, audio.sample_rate_hz)
+    else:
+        lengths = tf.strings.length(recordings) // 4
+    values = tf.size(lengths, tf.int64) * tf.cast(tf.reduce_max(tf.pad(lengths, [[0, 1]])), tf.int64)
+    message = f"too long together: at most {most:,} values, each row as long as the longest, and there are"
+    return tf.debugging.Assert(values <= most, [message, values])
+
+
 def with_mask(values: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
-    """Frames and how many of them are real: float32 [n, frames, depth], int32 [n] -> [n, frames, depth + 1]."""
+    """Frames and how many of them are real: float32 [n, frames, depth], int32 [n] -> [n, frames, depth + 1].
+
+    Raises:
+        tf.errors.InvalidArgumentError: a real frame holds NaN or a number beyond LOUDEST.
+    """
     real = tf.sequence_mask(lengths, tf.shape(values)[1])[..., None]
-    return tf.concat([tf.where(real, values, 0.0), tf.cast(real, tf.float32)], axis=-1)
+    values = numbers(tf.where(real, values, 0.0))
+    return tf.concat([values, tf.cast(real, tf.float32)], axis=-1)
+
+
+def numbers(values: tf.Tensor) -> tf.Tensor:
+    """The same values, [n, ...], of which every one is a number that features can be computed of."""
+    within_a_row = list(range(1, values.shape.rank))
+    loudest = tf.reduce_max(tf.abs(values), axis=within_a_row)
+    fine = tf.reduce_all(tf.abs(values) <= wav.LOUDEST, axis=within_a_row)  # NaN is not
+    with tf.control_dependencies([none(loudest, ~fine, f"expected numbers of up to {wav.LOUDEST:,.0f}, got")]):
+        return tf.identity(values)
 
 
 def none(values: tf.Tensor, wrong: tf.Tensor, message: str) -> tf.Operation:

@@ -54,6 +54,16 @@ def decode(wavs: tf.Tensor, sample_rate_hz: int) -> Waveforms:
     return Waveforms(rows.values.to_tensor(), lengths)
 
 
+def lengths(wavs: tf.Tensor, sample_rate_hz: int) -> tf.Tensor:
+    """How many samples `decode` makes of each, by their headers: int64 [n], about."""
+
+    def length(row: tf.Tensor) -> tf.Tensor:
+        header = read_header(wavs[row], row)
+        return header.samples * sample_rate_hz // header.rate_hz
+
+    return tf.map_fn(length, tf.range(tf.size(wavs)), fn_output_signature=tf.int64)
+
+
 def _reader(wav: tf.Tensor, header: Header) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """(first, count), int64 [] -> samples, float32 [count], the mean of the channels."""
     sample_bytes = header.channels * tf.gather(

@@ -112,12 +112,12 @@ class State(NamedTuple):
 class ListenAttendSpell(Speller):
     """Frontend, listener, attention and speller, and CTC on the listener."""
 
-    follows_source = True
-
     def __init__(self, config: Config, audio: Audio, target_vocabulary: int) -> None:
         super().__init__(name="las", autocast=False)  # a waveform stays float32
         self.source = source_of(audio)
         self.config = config
+        mechanism = config.attention if isinstance(config.attention, str) else config.attention["name"]
+        self.follows_source = mechanism != "none"  # which tells no word's time
         self.frames_per_position = config.frames_per_position
         self.frontend = Frontend(audio, name="frontend")
         self.listener = Listener(

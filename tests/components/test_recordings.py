@@ -132,6 +132,10 @@ def test_a_file_that_was_streamed_promises_all_there_can_be(tmp_path):
         (np.zeros(0), "a.wav: no samples"),
         (np.zeros(8000), "a.wav: silent: no sample is further than 0.0001 from the mean, a full scale is 1"),
         (np.full(8000, 0.3), "a.wav: silent: no sample is further than 0.0001 from the mean, a full scale is 1"),
+        (
+            np.stack([tone(), -tone()], axis=1),  # nothing is left of channels that cancel each other
+            "a.wav: silent: no sample is further than 0.0001 from the mean, a full scale is 1",
+        ),
         (np.clip(tone(peak=1.5), -1, 1), "a.wav: clipped: 53.5% of its samples are at full scale, at most 1%"),
         (tone(3.5), "a.wav: 3.5 seconds, at most 3 (audio.max_seconds)"),
         (np.where(np.arange(8000) == 7, np.nan, tone()), "a.wav: 1 of 8,000 values are infinite or no number"),

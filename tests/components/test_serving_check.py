@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from components import serving_check
 from components.serving_check import Config, Verdict, check
+from serving import process
 from serving.search import Decoding
 from tests.serving.exports import TEXTS, exported
 
@@ -47,6 +48,14 @@ def test_a_model_that_does_not_load_is_not_blessed(path: pathlib.Path, tmp_path:
     assert not verdict.blessed and verdict.latency_ms is None
     (reason,) = verdict.reasons
     assert reason.startswith("the server ended with status 1: ") and "warmup" in reason
+
+
+def test_a_server_that_is_killed_says_nothing_of_the_model(path: pathlib.Path) -> None:
+    with process.served(path, "tiny") as server:
+        server.process.kill()
+        with pytest.raises(process.ServerFailedError, match="the server ended with status -9") as caught:
+            server.wait_ready()
+    assert caught.value.passing
 
 
 def test_a_model_that_answers_otherwise_when_it_is_served_is_not_blessed(tmp_path: pathlib.Path) -> None:

@@ -171,6 +171,12 @@ def test_a_vocabulary_that_is_too_small_says_what_is_needed():
         tokenizer.train(COUNTS, Pieces("bpe", 251))
 
 
+def test_a_word_of_any_length_counts():
+    model = tokenizer.train({"漢" + "字" * 2000: 1, "a b": 3}, tokenizer.Pieces("char", 97))
+    pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
+    assert pieces.decode(pieces.encode("漢字 a")) == "漢字 a"
+
+
 def test_nothing_to_train_on():
     with pytest.raises(TokenizerError, match="no text to train on"):
         tokenizer.train({}, Pieces())
@@ -186,6 +192,7 @@ def test_sides():
     ("config", "message"),
     [
         ({"shared": {}, "source": {}}, "shared excludes source and target"),
+        ({"target": {"normalization": "nfd"}}, "nfd is for sources: no answer of decomposed letters equals"),
         ({"source": {"kind": "wrod"}}, "'char', 'word', 'bpe' or 'unigram'"),
         ({"source": {"vocabulary_size": 4}}, "greater than 4"),
         ({"source": {"character_coverage": 1.5}}, "less than or equal to 1"),

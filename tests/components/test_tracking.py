@@ -12,7 +12,7 @@ import pytest
 
 from components import system_metrics, tracking, tracking_store
 from components.curves import Curves
-from components.tracking_store import Store
+from components.tracking_store import Store, without_passwords
 from components.training import DivergenceError
 
 
@@ -68,14 +68,36 @@ def test_curves_are_by_step_and_a_resumed_training_says_so(store: Store) -> None
 
 def test_metrics_of_slices_have_names_that_mlflow_takes(store: Store) -> None:
     run = tracking.open_run(store, "slices", {}, {})
-    odd = {"slice/group:en+f1/bleu": 1.5, "slice/group:Søren, 7 (b)/bleu": 2.5}
-    run.metrics({**odd, "slice/source_length:1-2 s/bleu": 3.5})
-    logged = store.client().get_run(run.id).data.metrics
+    odd = {"slice/group:en+f1/bleu": 1.5, "slice/group:Søren, 7 (b)/bleu": 2.5, "slice/group:a//b/../bleu": 4.5}
+    run.metrics({**odd, "slice/source_length:1-2 s/bleu": 3.5, f"slice/group:{'x' * 400}/bleu": 5.5})
+    logged = dict(store.client().get_run(run.id).data.metrics)
+    (long,) = (name for name in logged if "xxx" in name)
+    assert logged.pop(long) == 5.5 and len(long) == 250
     assert logged == {
         "slice/group:en_f1/bleu": 1.5,
-        "slice/group:S_ren_ 7 _b_/bleu": 2.5,
+        "slice/group:Søren_ 7 _b_/bleu": 2.5,
+        "slice/group:a/_/b/_/bleu": 4.5,
         "slice/source_length:1-2 s/bleu": 3.5,
     }
+
+
+def test_a_run_that_somebody_deleted_is_forgotten(store: Store) -> None:
+    run = tracking.open_run(store, "deleted", {}, {})
+    store.client().delete_run(run.id)
+    with tracking.forgotten_if_gone(run):
+        run.end(tracking.KILLED)
+    assert run.key not in [left.key for left in tracking.left_over(store)]
+    with pytest.raises(ZeroDivisionError), tracking.forgotten_if_gone(run):
+        raise ZeroDivisionError
+
+
+def test_a_store_is_kept_for_its_owner_and_named_without_its_password(tmp_path: pathlib.Path) -> None:
+    secret = Store("postgresql+psycopg2://u:secret@host/db", "", "a", "state")
+    secret.keep(tmp_path / "a" / "store.json")
+    assert Store.read(tmp_path / "a" / "store.json") == secret
+    assert (tmp_path / "a" / "store.json").stat().st_mode & 0o077 == 0
+    assert secret.name() == "postgresql+psycopg2://…@host/db"
+    assert without_passwords(f"fovea run a.yaml --set tracking_uri={secret.uri}").endswith("//…@host/db")
 
 
 def test_a_run_ends_as_its_body_does(store: Store) -> None:

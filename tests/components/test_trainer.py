@@ -11,7 +11,6 @@ import pytest
 import tensorflow as tf
 
 from components import batches, tokenizer, trainer, training
-from components.tracking_store import Store
 from models.audio import Audio
 from models.contract import AUDIO, DECODER_IDS, FEATURE_MEAN, FEATURE_VARIANCE, SOURCE_IDS, TARGET_IDS
 from serving.search import Decoding
@@ -28,9 +27,8 @@ def data() -> trainer.Data:
 
 
 def config(**options: str) -> trainer.Config:
-    store = Store("sqlite:///unused.db", "", "unused", "")
     return trainer.Config(
-        "unused", MODEL, training.Config(**options), Decoding(), "word", ("bpe", "char"), None, store, "none", "none"
+        "unused", MODEL, training.Config(**options), Decoding(), "word", ("bpe", "char"), None, "unused", "none", "none"
     )
 
 

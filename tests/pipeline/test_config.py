@@ -213,6 +213,25 @@ def test_the_numbers_between_both_ends_are_checked_too(tmp_path: pathlib.Path) -
     assert stepped.tune is not None and stepped.tune.samples() == {"model.units": (64, 128, 256)}
 
 
+def test_numbers_are_numbers_and_keys_are_there_once(tmp_path: pathlib.Path) -> None:
+    rates = ["training.schedule.learning_rate=1e-3", "training.clip_norm=5E0"]
+    loaded = config.load(write(tmp_path, GOOD), rates)
+    assert (loaded.training.schedule.learning_rate, loaded.training.clip_norm) == (0.001, 5.0)
+    twice = problems(tmp_path, f"{GOOD}\ntraining: {{epochs: 3}}\ntraining: {{patience: 2}}\n")
+    assert "the key 'training' is there twice" in twice["file"] and "line 8" in twice["file"]
+
+
+def test_where_mlflow_is_has_a_scheme(tmp_path: pathlib.Path) -> None:
+    for uri in ("http://localhost:5000", "sqlite:////tmp/mlflow.db", "postgresql+psycopg2://u:p@h/db"):
+        assert config.load(write(tmp_path, GOOD), [f"tracking_uri={uri}"]).tracking_uri == uri
+    assert "tracking_uri" in problems(tmp_path, GOOD, "tracking_uri=localhost:5000")
+
+
+def test_better_than_nothing_is_no_comparison(tmp_path: pathlib.Path) -> None:
+    found = problems(tmp_path, GOOD, "evaluation={bless: better, compare: {}}")
+    assert "needs a metric to be better by" in found["evaluation"]
+
+
 def test_how_an_export_shall_search() -> None:
     card = Card("mine", "1", "word", decoding=dataclasses.asdict(Decoding(beam_size=3, length_penalty=0.9)))
     changed = config.load_decoding(card, ["decoding.beam_size=8", "decoding.compiled={rows: [1], lengths: [16]}"])

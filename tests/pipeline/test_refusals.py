@@ -24,6 +24,11 @@ def test_the_others_are_answered() -> None:
     assert refusals.answers(shout, []) == []
 
 
+def test_what_a_graph_asserts_is_the_reason() -> None:
+    said = "Graph execution error:\n\nassertion failed: [too long, a row has] [5000] [bytes]\n\t [[{{node Assert}}]]"
+    assert refusals.reason(ServingError(Status.INVALID_ARGUMENT, said)) == "too long, a row has 5000 bytes"
+
+
 def test_what_is_no_matter_of_a_row_is_raised() -> None:
     def away(words: Sequence[str]) -> list[str]:
         raise ServingError(Status.UNAVAILABLE, "nobody there")

@@ -183,3 +183,12 @@ def test_parts_are_as_long_as_a_row_of_the_training() -> None:
     assert Parts.of(Audio()) == Parts(length=3000, shared=200) and Parts.of(Audio()).step == 2800
     assert Parts(109, 27) == PARTS  # a quarter, where two seconds would be more
     assert Parts.of(Audio(max_seconds=0.01)) == Parts(length=4, shared=1)
+
+
+def test_positions_are_the_same_in_a_part_and_the_next() -> None:
+    """Times are those of positions: else a word at a border would be in both parts, or in none."""
+    for max_seconds in (1.09, 2.0, 6.0, 7.0, 30.0):
+        for positions in (1, 2, 4, 8):
+            parts = Parts.of(Audio(max_seconds=max_seconds), positions)
+            assert parts.step % positions == 0 and 0 < parts.shared <= parts.length // 4 + positions
+    assert Parts.of(Audio(max_seconds=0.01), 8).step == 1

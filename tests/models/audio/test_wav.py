@@ -13,8 +13,9 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.audio import Audio, recorded
 from models.audio.riff import CHUNKS, ENCODINGS
-from models.audio.wav import decode
+from models.audio.wav import decode, lengths
 from serving.allowed_ops import check_ops
 from tests.models.audio.files import FLOAT, PCM, chunk, encode, format_chunk, riff, wav_file
 
@@ -190,3 +191,36 @@ def test_there_is_no_op_that_tensorflow_transform_cannot_hash() -> None:
     ops = {node.op for function in graph.library.function for node in function.node_def}
     assert {"If", "While"} & {op.removeprefix("Stateless") for op in ops}
     assert not [op for op in ops if "Case" in op]
+
+
+def test_what_is_too_long_together_is_refused_before_it_is_decoded() -> None:
+    """A kilobyte of another rate may be a hundred times as long, and makes every other row as long."""
+    slow, short = wav_file(np.zeros(900), 1000, bits=8), wav_file(NOISE, RATE)
+    files = tf.constant([slow, short, short], tf.string)
+    assert np.abs(lengths(files, RATE).numpy() - decode(files, RATE).lengths.numpy()).max() <= 1
+    audio = Audio(sample_rate_hz=RATE)
+    assert recorded.frames(files, audio, most=3 * 14_400).shape[0] == 3
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"too long together: at most 43,199 values"):
+        recorded.frames(files, audio, most=3 * 14_400 - 1)
+    features = tf.constant([np.zeros((7, 2), "<f4").tobytes(), np.zeros((1, 2), "<f4").tobytes()])
+    assert recorded.frames(features, Audio(kind="features", depth=2), most=28).shape == (2, 7, 3)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="too long together"):
+        recorded.frames(features, Audio(kind="features", depth=2), most=27)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e7])
+def test_features_are_numbers(bad: float) -> None:
+    audio, good = Audio(kind="features", depth=2), np.ones((3, 2), "<f4")
+    broken = good.copy()
+    broken[1, 1] = bad
+    with pytest.raises(tf.errors.InvalidArgumentError, match="row 1: expected numbers of up to 1,000,000, got"):
+        recorded.frames(tf.constant([good.tobytes(), broken.tobytes()]), audio)
+    padding = tf.constant(np.stack([good, broken]))  # beyond a row's length there may be anything
+    assert recorded.with_mask(padding, tf.constant([3, 1])).shape == (2, 3, 3)
+    assert recorded.with_mask(padding[:0], tf.constant([], tf.int32)).shape == (0, 3, 3)
+
+
+def test_the_last_frame_of_a_limit_may_not_be_whole() -> None:
+    """A row that is short enough to be trained on is short enough to be served."""
+    assert Audio(sample_rate_hz=8000, hop_ms=16).frames(4.998) == Audio(sample_rate_hz=8000, hop_ms=16).frames(5) == 313
+    assert Audio(kind="features", depth=2).frames(2.01) == 201 and Audio().frames(30) == 3000
