@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 import typing
 from collections.abc import Callable, Iterable, Sequence
 
@@ -50,8 +51,17 @@ def _ratio(sums: np.ndarray) -> float:
     return float(sums[0] / sums[1]) if sums[1] else float("nan")
 
 
+def _plain(text: str) -> str:
+    """With one space where there are several: an answer is made of pieces, and has never more."""
+    return re.sub(" {2,}", " ", text.strip())
+
+
 def _right(references: Sequence[str], prediction: str) -> bool:
-    return prediction.strip() in {reference.strip() for reference in references}
+    return _plain(prediction) in map(_plain, references)
+
+
+def _characters(text: str) -> list[str]:
+    return list(_plain(text))
 
 
 def _edits(split: Callable[[str], list[str]], references: Sequence[str], prediction: str) -> np.ndarray:
@@ -155,7 +165,7 @@ def find(name: str, token_unit: str = "word") -> Metric:
         return Metric(wanted, lambda refs, text: np.array([_right(refs, text) == wanted, 1.0], np.float64), _ratio)
     if name in ("token_error_rate", "word_error_rate", "character_error_rate"):
         characters = name == "character_error_rate" or (name == "token_error_rate" and token_unit == "character")
-        return _error_rate(list if characters else str.split)
+        return _error_rate(_characters if characters else str.split)
     if name in ROUGE:
         return _rouge_metric(name)
     if name in SACREBLEU:

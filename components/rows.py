@@ -59,14 +59,17 @@ class Rejected:
         return text.encode(errors="backslashreplace").decode()
 
 
+_SPACES = str.maketrans(dict.fromkeys("\t\n\v\f\r", " "))  # to SentencePiece they would be unknown characters
+
+
 def check(row: Row, raw: str | None = None, max_length: int | None = None) -> Row | Rejected:
     """Strip the texts, drop answers that are given twice, and refuse what is empty or too long.
 
     Row(" tea ", ("thé", "thé"), ...) -> Row("tea", ("thé",), ...)
     Row("tea", ("",), ...)            -> Rejected(..., "empty target", raw)
     """
-    source = row.source.strip()
-    references = tuple(dict.fromkeys(text.strip() for text in row.references))
+    source = row.source.translate(_SPACES).strip()
+    references = tuple(dict.fromkeys(text.translate(_SPACES).strip() for text in row.references))
     raw = "\t".join((row.source, *row.references)) if raw is None else raw
     if not references:
         return Rejected(row.file, row.line, "no target", raw)

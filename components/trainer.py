@@ -233,7 +233,8 @@ def _files(patterns: Sequence[str]) -> list[str]:
 def _checkpoint_dir(config: Config, files: Sequence[str]) -> pathlib.Path:
     """One folder for each combination of configuration, code and data: a resumed run finds its own and no other."""
     sections = [settings.to_json(section) for section in (config.training, config.decoding)]
-    trained = [config.model, *sections, config.token_unit, config.code, list(files)]
+    rows = [(file, stat.length, stat.mtime_nsec) for file in files for stat in [tf.io.gfile.stat(file)]]
+    trained = [config.model, *sections, config.token_unit, config.code, rows]
     key = hashlib.sha256(json.dumps(trained).encode()).hexdigest()[:16]
     folder = pathlib.Path(config.checkpoints) / key
     folder.mkdir(parents=True, exist_ok=True)

@@ -278,6 +278,7 @@ def _promoted(act: typing.Callable[[], typing.Any], json_: bool) -> None:
     """Do it, and say what is served now."""
     from pipeline.promotion import PromotionError
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill takes back a push without its alias
     try:
         done = act()
     except PromotionError as error:

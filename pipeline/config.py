@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import os
 import pathlib
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -53,7 +54,7 @@ class Config:
         serving: how a server of the candidate is asked before it is pushed.
         tune: what `fovea tune` tries; None: nothing.
         beam: arguments of the Beam pipelines, handed on as they are.
-        tracking_uri: of MLflow; "" is SQLite in the home folder.
+        tracking_uri: of MLflow; left out, FOVEA_TRACKING_URI of the environment; "" is SQLite in the home folder.
         retries: how often a component that fails is tried again; a training goes on from its last checkpoint.
     """
 
@@ -71,7 +72,9 @@ class Config:
     serving: serving_check.Config = dataclasses.field(default_factory=serving_check.Config)
     tune: tuning.Config | None = None
     beam: tuple[str, ...] = BEAM
-    tracking_uri: typing.Annotated[str, pydantic.Field(pattern=URI_PATTERN)] = ""
+    tracking_uri: typing.Annotated[str, pydantic.Field(pattern=URI_PATTERN)] = dataclasses.field(
+        default_factory=lambda: os.environ.get("FOVEA_TRACKING_URI", "")
+    )
     retries: typing.Annotated[int, pydantic.Field(ge=0)] = 0
 
 

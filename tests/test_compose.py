@@ -166,10 +166,12 @@ def test_the_serving_image_batches_as_our_server_would(compose: Compose) -> None
     assert ignored == ["xla_cpu_compilation_enabled"]
 
 
-def test_the_job_is_a_run_of_an_example(compose: Compose) -> None:
-    command = compose.services["pipeline"].command
-    assert command and command[0] == "run" and command[2] == "--set"
-    loaded = configuration.load(ROOT / command[1], [command[3]])
+def test_the_job_is_a_run_of_an_example(compose: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = compose.services["pipeline"]
+    assert pipeline.command and pipeline.command[0] == "run" and len(pipeline.command) == 2
+    for name, value in pipeline.environment.items():
+        monkeypatch.setenv(name, value)
+    loaded = configuration.load(ROOT / pipeline.command[1])
     assert loaded.tracking_uri == "http://mlflow:5000"
     assert compose.services["serving"].environment["MODEL_NAME"] == f"${{FOVEA_MODEL:-{loaded.name}}}"
     assert "mlflow:5000" in compose.services["mlflow"].environment["MLFLOW_SERVER_ALLOWED_HOSTS"]

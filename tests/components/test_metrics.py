@@ -27,6 +27,11 @@ def test_an_answer_is_right_if_it_is_any_reference() -> None:
     assert one("accuracy", ["kitchen"], "kitchen") == 1 and one("accuracy", ["kitchen"], "garden") == 0
 
 
+def test_spaces_that_no_answer_can_have_are_no_errors() -> None:
+    for name, best in (("sequence_accuracy", 1), ("sequence_error_rate", 0), ("character_error_rate", 0)):
+        assert one(name, ["K  AE T "], "K AE T") == best
+
+
 @pytest.mark.parametrize(
     ("references", "prediction", "expected"),
     [

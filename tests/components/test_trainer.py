@@ -66,9 +66,17 @@ def test_checkpoints_are_found_by_all_that_they_depend_on(tmp_path: pathlib.Path
         dataclasses.replace(base, decoding=Decoding(max_length_offset=7)),
         dataclasses.replace(base, token_unit="character"),
         dataclasses.replace(base, code="other"),
+        dataclasses.replace(base, model=MODEL | {"units": 7}),
     ]
-    assert len({trainer._checkpoint_dir(each, ["rows"]) for each in changed}) == len(changed)
-    assert trainer._checkpoint_dir(base, ["rows"]) == trainer._checkpoint_dir(dataclasses.replace(base), ["rows"])
+    rows, others = tmp_path / "rows", tmp_path / "others"
+    rows.write_text("a")
+    others.write_text("a")
+    found = {trainer._checkpoint_dir(each, [str(rows)]) for each in changed}
+    found |= {trainer._checkpoint_dir(base, [str(others)]), trainer._checkpoint_dir(base, [str(rows), str(others)])}
+    assert len(found) == len(changed) + 2
+    assert trainer._checkpoint_dir(dataclasses.replace(base), [str(rows)]) in found
+    rows.write_text("ab")  # the same name, and other rows
+    assert trainer._checkpoint_dir(base, [str(rows)]) not in found
 
 
 HEARD = Audio(kind="features", depth=3, normalize="global")
