@@ -118,6 +118,7 @@ def training(
         batches = arrange(pool, config, random.permutation(_rows(pool)))
         for index in random.permutation(len(batches)):
             yield _batch(pool, batches[index], config)
+        del pool  # before the next one is read
 
 
 def evaluation(files: Sequence[str], config: Config, audio: Audio | None = None) -> Iterator[Batch]:
@@ -125,6 +126,7 @@ def evaluation(files: Sequence[str], config: Config, audio: Audio | None = None)
     for pool in pools(files, config.pool_rows, audio):
         for rows in arrange(pool, config, np.arange(_rows(pool))):
             yield _batch(pool, rows, config)
+        del pool
 
 
 def sample(files: Sequence[str], config: Config, rows: int, audio: Audio | None = None) -> Iterator[Batch]:

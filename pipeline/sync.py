@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 
 import rich.console
@@ -32,8 +31,13 @@ def sync(home: Home) -> Synced:
     """Close and complete the runs of every pipeline of the home folder."""
     synced = Synced(killed=close_all_killed(home))
     for name in _names(home):
-        with contextlib.suppress(RuntimeError), home.alone(name):  # a run that is under way completes them at its end
-            part = complete(home, name)
+        over = [run.key for run in tracking.left_over(home.tracking(name)) if run.journal.facts.get("over")]
+        try:
+            with home.alone(name):
+                part = complete(home, name)
+        except RuntimeError as error:  # that is under way, and completes them at its end
+            synced.waiting.update(dict.fromkeys(over, str(error)))
+        else:
             synced.completed.update(part.completed)
             synced.waiting.update(part.waiting)
     return synced

@@ -64,20 +64,22 @@ def transcribe(
 
     def body(number: tf.Tensor, texts: tf.Tensor, scores: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         begin = number * parts.step
-        part = source[:, begin : begin + parts.length]
+        # The rows that go on: what ends within the part before is in it whole.
+        here = tf.where((number == 0) | (lengths > begin + parts.shared))[:, 0]
+        part = tf.gather(source[:, begin : begin + parts.length], here)
         tokens, score = search(part)
-        last = lengths <= begin + parts.length
-        # What ends within the part before is in it whole.
-        here = (number == 0) | (lengths > begin + parts.shared)
+        last = tf.gather(lengths, here) <= begin + parts.length
         first_frame = tf.where(number == 0, 0, parts.shared // 2)
         end_frame = tf.where(last, parts.length, parts.length - parts.shared + parts.shared // 2)
         times = _word_times(model, part, tokens, pieces)
-        kept = (times >= first_frame) & (times < end_frame[:, None]) & here[:, None]
+        kept = (times >= first_frame) & (times < end_frame[:, None])
         said = tf.ragged.boolean_mask(tokens, kept & (tokens != PAD) & (tokens != END))
         more = pieces.detokenize(said)
         more = tf.where(last & (number == 0), more, tf.strings.strip(more))  # of one part as without parts
-        between = tf.where((texts == "") | (more == ""), "", " ")
-        return number + 1, texts + between + more, scores + tf.where(here, score, 0.0)
+        before, places = tf.gather(texts, here), here[:, None]
+        between = tf.where((before == "") | (more == ""), "", " ")
+        texts = tf.tensor_scatter_nd_update(texts, places, before + between + more)
+        return number + 1, texts, tf.tensor_scatter_nd_add(scores, places, score)
 
     _, texts, scores = tf.while_loop(
         lambda number, *_: number < count, body, (0, tf.fill([rows], ""), tf.zeros([rows])), parallel_iterations=1
