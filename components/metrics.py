@@ -176,9 +176,9 @@ def find(name: str, token_unit: str = "word") -> Metric:
 class Scorer:
     """Several metrics of the same rows: what each counts, behind each other.
 
-    scorer = Scorer(["token_error_rate", "sequence_accuracy"])
-    sums = scorer.count(["K AE T"], "K AH") + scorer.count(["T IY"], "T IY")
-    sums, scorer.scores(sums) -> [2, 5, 1, 2], {"token_error_rate": 0.4, "sequence_accuracy": 0.5}
+    >>> scorer = Scorer(["token_error_rate", "sequence_accuracy"])
+    >>> scorer.scores(scorer.count(["K AE T"], "K AH") + scorer.count(["T IY"], "T IY"))
+    {'token_error_rate': 0.4, 'sequence_accuracy': 0.5}
     """
 
     def __init__(self, names: Iterable[str], token_unit: str = "word") -> None:

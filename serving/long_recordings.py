@@ -3,7 +3,7 @@
     0 s                 28   30                 56   58
     |------ part 1 ------====|------ part 2 -----====|-- part 3 ...
     "call me at"      "at seven"    -> "call me at seven": a word belongs to the part in which it begins, and a part
-                                       ends in the middle of what it shares with the next one
+                                       ends between two words, about in the middle of what it shares with the next one
 
 When a word begins is where attention looks for its first piece, so this is for models whose attention goes along with
 the recording (`Seq2Seq.follows_source`).
@@ -62,29 +62,46 @@ def transcribe(
     rows, frames = tf.shape(source)[0], tf.shape(source)[1]
     count = 1 + tf.maximum(frames - parts.length + parts.step - 1, 0) // parts.step
 
-    def body(number: tf.Tensor, texts: tf.Tensor, scores: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def body(
+        number: tf.Tensor, texts: tf.Tensor, scores: tf.Tensor, firsts: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
         begin = number * parts.step
         # The rows that go on: what ends within the part before is in it whole.
         here = tf.where((number == 0) | (lengths > begin + parts.shared))[:, 0]
         part = tf.gather(source[:, begin : begin + parts.length], here)
         tokens, score = search(part)
         last = tf.gather(lengths, here) <= begin + parts.length
-        first_frame = tf.where(number == 0, 0, parts.shared // 2)
-        end_frame = tf.where(last, parts.length, parts.length - parts.shared + parts.shared // 2)
         times = _word_times(model, part, tokens, pieces)
-        kept = (times >= first_frame) & (times < end_frame[:, None])
+        end = tf.where(last, parts.length, _cut(times, tokens, parts))
+        kept = (times >= tf.gather(firsts, here)[:, None]) & (times < end[:, None])
         said = tf.ragged.boolean_mask(tokens, kept & (tokens != PAD) & (tokens != END))
         more = pieces.detokenize(said)
         more = tf.where(last & (number == 0), more, tf.strings.strip(more))  # of one part as without parts
         before, places = tf.gather(texts, here), here[:, None]
         between = tf.where((before == "") | (more == ""), "", " ")
         texts = tf.tensor_scatter_nd_update(texts, places, before + between + more)
-        return number + 1, texts, tf.tensor_scatter_nd_add(scores, places, score)
+        scores = tf.tensor_scatter_nd_add(scores, places, score)
+        return number + 1, texts, scores, tf.tensor_scatter_nd_update(firsts, places, end - parts.step)
 
-    _, texts, scores = tf.while_loop(
-        lambda number, *_: number < count, body, (0, tf.fill([rows], ""), tf.zeros([rows])), parallel_iterations=1
-    )
+    nothing = (0, tf.fill([rows], ""), tf.zeros([rows]), tf.zeros([rows], tf.int32))
+    _, texts, scores, _ = tf.while_loop(lambda number, *_: number < count, body, nothing, parallel_iterations=1)
     return texts, scores
+
+
+def _cut(times: tf.Tensor, tokens: tf.Tensor, parts: Parts) -> tf.Tensor:
+    """Where a part leaves the words to the next one: int32 [n], the frame that is the furthest from any word's begin.
+
+    Of the middle half of what both share. A word is not heard at quite the same frame in both, so a cut close to where
+    one begins would have it twice, or not at all.
+    """
+    quarter = parts.shared // 4
+    choices = tf.range(parts.step + quarter, parts.length - quarter)
+    real = (tokens != PAD) & (tokens != END)
+    away = tf.abs(times[:, None, :] - choices[:, None])  # [n, choices, target]
+    nearest = tf.reduce_min(tf.where(real[:, None, :], away, parts.length), axis=-1, keepdims=False)
+    nearest = tf.minimum(nearest, parts.shared)  # where no word is near, the middle
+    from_the_middle = tf.abs(choices - (parts.step + parts.shared // 2))
+    return tf.gather(choices, tf.argmax(nearest * parts.length - from_the_middle, axis=1))
 
 
 def _word_times(model: Seq2Seq, part: tf.Tensor, tokens: tf.Tensor, pieces: Pieces) -> tf.Tensor:

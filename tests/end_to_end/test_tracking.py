@@ -159,7 +159,7 @@ def test_a_run_while_the_server_is_down_is_completed_later(
 ) -> None:
     port = free_port()
     store = workshop.home.tracking("capitals", f"http://127.0.0.1:{port}")
-    quick = ("training.epochs=1", "evaluation.thresholds={}", f"tracking_uri={store.uri}")
+    quick = ("training.epochs=1", "training.seed=77", "evaluation.thresholds={}", f"tracking_uri={store.uri}")
     pending = workshop.run(*quick).result.mlflow_run_id
     assert pending.startswith("pending-") and len(executions(workshop, pending)) >= 11
     waiting = workshop.fovea("sync")
