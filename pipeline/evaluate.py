@@ -94,10 +94,12 @@ def evaluate(
     _require(good, rejected, data)
     loaded = LocalModel(model)
     answers = _decode(loaded, [asked.of_row(row) for row in good], out)
-    pairs = [(row, answer) for row, answer in zip(good, answers, strict=True) if isinstance(answer, str)]
+    pairs: list[tuple[rows.Row, str]] = []
     for row, answer in zip(good, answers, strict=True):
         if isinstance(answer, ServingError):
             rejected.append(Rejected(row.file, row.line, refusals.reason(answer), row.source))
+        else:
+            pairs.append((row, answer))
     _require(pairs, rejected, data)
     documents = [_document(row, text) for row, text in pairs]
     if output:

@@ -22,7 +22,6 @@ from serving.rebuild import rebuild
 from serving.search import Decoding
 from serving.signatures import Asked
 from serving.sources import Recordings, Source, Texts
-from serving.warmup import REQUESTS
 
 
 def reexport(saved_model: str | os.PathLike[str], output: str | os.PathLike[str], decoding: Decoding) -> None:
@@ -59,7 +58,7 @@ def _warmup(path: pathlib.Path, source: Source) -> Sequence[Asked]:
     """What the first export was warmed up with, as its request for scores has it whole."""
     from tensorflow_serving.apis import prediction_log_pb2
 
-    for record in tf.data.TFRecordDataset(str(path / REQUESTS)).as_numpy_iterator():
+    for record in tf.data.TFRecordDataset(str(path / EXTRA / export.WARMUP_FILE)).as_numpy_iterator():
         request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
         if request.model_spec.signature_name == signatures.SCORE_TARGET:
             values = tf.make_ndarray(request.inputs[source.input]).tolist()

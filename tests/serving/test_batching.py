@@ -264,7 +264,7 @@ def test_inputs_of_different_shapes(model: Counting, pad: bool) -> None:
 
 @pytest.mark.parametrize("shape", [(1, 0), (1, 2, 1)])
 def test_what_cannot_be_padded_runs_alone(model: Counting, shape: tuple[int, ...]) -> None:
-    """An empty row has no element to fill it with, and one of another rank no room: the real server refuses both."""
+    """An empty row has no element to fill it with, and one of another rank no room."""
     batched = BatchedModel(
         model, Parameters(max_batch_size=2, batch_timeout_micros=LONG, pad_variable_length_inputs=True)
     )
