@@ -144,14 +144,21 @@ def sample(
         log_total = tf.reduce_logsumexp(logits, axis=-1)
         pieces, end = tf.range(logits.shape[-1]), rules.end(logits, time)
         logits = tf.where(pieces == END, end[..., None], rules.pieces(logits, time)) / temperature
-        width = min(top_k or logits.shape[-1], logits.shape[-1])
-        best, kept = tf.math.top_k(logits, width)
-        chances = tf.nn.softmax(best)
-        # A piece is in where those before it do not make up top_p yet: the first is in any case.
-        chances = tf.where(tf.cumsum(chances, axis=-1, exclusive=True) < top_p, chances, 0.0)
+        chances, kept = _likeliest(logits, top_k, top_p)
         return tf.gather(kept, draw(chances, tf.gather(draws, time, axis=1)), batch_dims=2), log_total
 
     return _walk(step, start, choose, Rows(memory, limits, constraints), length, length_penalty, "none")
+
+
+def _likeliest(logits: tf.Tensor, top_k: int, top_p: float) -> tuple[tf.Tensor, tf.Tensor]:
+    """Chances, which need not sum to 1, and the pieces that have them: [..., pieces] each."""
+    every = logits.shape[-1]
+    if not top_k and top_p == 1.0:  # all may be drawn, so none is looked for
+        return tf.nn.softmax(logits), tf.broadcast_to(tf.range(every), tf.shape(logits))
+    best, kept = tf.math.top_k(logits, min(top_k or every, every))
+    chances = tf.nn.softmax(best)
+    # A piece is in where those before it do not make up top_p yet: the first is in any case.
+    return tf.where(tf.cumsum(chances, axis=-1, exclusive=True) < top_p, chances, 0.0), kept
 
 
 def draw(chances: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:

@@ -161,6 +161,10 @@ def predict(
     attention: typing.Annotated[
         pathlib.Path | None, typer.Option("--attention", metavar="PNG", help="Draw the attention.")
     ] = None,
+    prefix: typing.Annotated[str | None, typer.Option("--prefix", help="Each answer begins with this.")] = None,
+    seed: typing.Annotated[
+        int | None, typer.Option("--seed", min=0, max=2**32 - 1, help="Draw each answer by this seed.")
+    ] = None,
     home: HomeOption = None,
     json_: JsonOption = False,
 ) -> None:
@@ -170,6 +174,10 @@ def predict(
     from pipeline import predict as predicting
     from pipeline.home import Home
 
+    try:
+        wanted = predicting.Wanted(n_best, attention is not None, prefix, seed)
+    except ValueError as error:
+        raise CommandError(str(error), USAGE) from error
     if server:
         predictor = predicting.connect(server, model)
     else:
@@ -177,7 +185,7 @@ def predict(
         load_tensorflow()
         predictor = predicting.load(path)
     questions = predicting.read(texts)
-    answers = predicting.answer(predictor, questions, n_best, attention is not None)
+    answers = predicting.answer(predictor, questions, wanted)
     if attention:
         predicting.draw(answers, questions, attention, err)
     if json_:

@@ -25,12 +25,13 @@ SHOWN = 60  # characters of a question that is refused
 RECORDINGS = (".wav", ".flac", ".ogg", ".npy", ".mfc", ".mfcc")  # what is a recording, by its name
 
 
+Inputs: typing.TypeAlias = Mapping[str, Sequence[Asked] | Sequence[int]]
+
+
 class Predictor(typing.Protocol):
     """A model here (`serving.local`) or on a server (`serving.client`)."""
 
-    def predict(
-        self, signature: str, inputs: Mapping[str, Sequence[Asked] | Sequence[int]]
-    ) -> Mapping[str, typing.Any]:
+    def predict(self, signature: str, inputs: Inputs) -> Mapping[str, typing.Any]:
         """Run a signature on a batch: strings come as str, in lists or arrays, numbers in arrays."""
 
 
@@ -39,6 +40,40 @@ class Question(typing.NamedTuple):
 
     name: str
     asked: Asked
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """What is wanted of a model. A beginning or a draw is another search, which has neither n-best nor attention.
+
+    Raises:
+        ValueError: things that do not go together.
+    """
+
+    n_best: int | None = None
+    attention: bool = False
+    prefix: str | None = None  # every answer begins with it
+    seed: int | None = None  # every answer is drawn by it
+
+    def __post_init__(self) -> None:
+        """What no field can say alone."""
+        searches = {
+            "--prefix": self.prefix is not None,
+            "--seed": self.seed is not None,
+            "--n-best or --attention": bool(self.n_best or self.attention),
+        }
+        if sum(searches.values()) > 1:
+            raise ValueError(
+                f"one search cannot take {' and '.join(name for name, it_is in searches.items() if it_is)}"
+            )
+
+    def best(self, predictor: Predictor, asked: Inputs, rows: int) -> Mapping[str, typing.Any]:
+        """The best answer of each row, or the one that is asked for."""
+        if self.prefix is not None:
+            return predictor.predict(signatures.COMPLETE, {**asked, signatures.PREFIX: [self.prefix] * rows})
+        if self.seed is not None:
+            return predictor.predict(signatures.SAMPLE, {**asked, signatures.SEED: [self.seed] * rows})
+        return predictor.predict(signatures.ALIGN if self.attention else signatures.SERVING_DEFAULT, asked)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,9 +161,7 @@ def _lines(text: str) -> list[str]:
     return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []
 
 
-def answer(
-    predictor: Predictor, questions: Sequence[Question], n_best: int | None, with_attention: bool
-) -> list[Answer]:
+def answer(predictor: Predictor, questions: Sequence[Question], wanted: Wanted) -> list[Answer]:
     """Answers in the order of the questions.
 
     Raises:
@@ -142,9 +175,9 @@ def answer(
 
     def ask(batch: Sequence[Question]) -> list[Answer]:
         asked = {name: [question.asked for question in batch]}
-        best = predictor.predict(signatures.ALIGN if with_attention else signatures.SERVING_DEFAULT, asked)
-        alignments = alignment.read(best) if with_attention else [None] * len(batch)
-        lists = _n_best(predictor, asked, n_best) if n_best else [None] * len(batch)
+        best = wanted.best(predictor, asked, len(batch))
+        alignments = alignment.read(best) if wanted.attention else [None] * len(batch)
+        lists = _n_best(predictor, asked, wanted.n_best) if wanted.n_best else [None] * len(batch)
         columns = zip(batch, best[signatures.TEXT], best[signatures.SCORE], lists, alignments, strict=True)
         return [
             Answer(question.name, str(text), float(score), hypotheses, aligned)
@@ -163,9 +196,7 @@ def answer(
     return [answers[number] for number in range(len(questions))]
 
 
-def _n_best(
-    predictor: Predictor, asked: Mapping[str, Sequence[Asked]], n_best: int
-) -> list[list[dict[str, typing.Any]]]:
+def _n_best(predictor: Predictor, asked: Inputs, n_best: int) -> list[list[dict[str, typing.Any]]]:
     found = predictor.predict(signatures.N_BEST, asked)
     beam = len(found[signatures.TEXT][0])
     if n_best > beam:

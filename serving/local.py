@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  its ops are in the graph
 
+from serving.errors import ServingError, Status
 from serving.saved_model import serving_error
 from serving.signatures import SERVING_DEFAULT, Asked
 
@@ -36,7 +37,9 @@ class LocalModel:
 
     def predict(self, signature: str, inputs: Mapping[str, Sequence[Asked] | Sequence[int]]) -> dict[str, np.ndarray]:
         """Run a signature; texts go in and come out as str. What it refuses is a ServingError, as a client has it."""
-        function = self._loaded.signatures[signature]
+        function = self._loaded.signatures.get(signature)
+        if function is None:
+            raise ServingError(Status.FAILED_PRECONDITION, f'Serving signature key "{signature}" not found.')
         _, specs = function.structured_input_signature
         tensors = {name: tf.constant(list(values), specs[name].dtype) for name, values in inputs.items()}
         try:

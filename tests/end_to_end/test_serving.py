@@ -18,6 +18,7 @@ from tests.end_to_end.conftest import Workshop
 from tests.serving.tiny_server import MODEL, Server, running
 
 TEXTS = ["abc1", "edcba3", "a", "", "deed bead 5"]
+WANTED = predict.Wanted(n_best=3, attention=True)
 
 
 @pytest.fixture(scope="module")
@@ -31,14 +32,14 @@ def server(workshop: Workshop, first: Run, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="module")
 def here(first: Run) -> list[predict.Answer]:
     model = predict.load(pathlib.Path(str(first.result.model_path)))
-    return predict.answer(model, predict.read(TEXTS), 3, with_attention=True)
+    return predict.answer(model, predict.read(TEXTS), WANTED)
 
 
 @pytest.mark.parametrize("scheme", ["", "http://"])
 def test_a_server_answers_as_the_process_does(server: Server, here: list[predict.Answer], scheme: str) -> None:
     port = server.rest_port if scheme else server.grpc_port
     model = predict.connect(f"{scheme}localhost:{port}", MODEL)
-    there = predict.answer(model, predict.read(TEXTS), 3, with_attention=True)
+    there = predict.answer(model, predict.read(TEXTS), WANTED)
     for ours, theirs in zip(here, there, strict=True):
         assert theirs.text == ours.text
         assert theirs.score == pytest.approx(ours.score, rel=1e-5)
@@ -46,6 +47,24 @@ def test_a_server_answers_as_the_process_does(server: Server, here: list[predict
         assert theirs.alignment is not None and ours.alignment is not None
         assert theirs.alignment.source_pieces == ours.alignment.source_pieces
         assert theirs.alignment.attention == pytest.approx(ours.alignment.attention, abs=1e-5)
+
+
+@pytest.mark.parametrize("scheme", ["", "http://"])
+def test_beginnings_and_draws(server: Server, first: Run, scheme: str) -> None:
+    port = server.rest_port if scheme else server.grpc_port
+    here, there = (
+        predict.load(pathlib.Path(str(first.result.model_path))),
+        predict.connect(f"{scheme}localhost:{port}", MODEL),
+    )
+    for wanted in (predict.Wanted(prefix="E D"), predict.Wanted(seed=5)):
+        ours, theirs = (predict.answer(model, predict.read(TEXTS), wanted) for model in (here, there))
+        assert [answer.text for answer in ours] == [answer.text for answer in theirs]
+        assert all(answer.text.startswith(wanted.prefix or "") for answer in ours)
+
+
+def test_beginnings_draws_and_n_best_are_searches_of_their_own() -> None:
+    with pytest.raises(ValueError, match="one search cannot take --seed and --n-best or --attention"):
+        predict.Wanted(seed=1, attention=True)
 
 
 @pytest.mark.parametrize("scheme", ["", "http://"])

@@ -200,7 +200,7 @@ class Nobody:
 def test_texts_and_recordings_are_not_asked_together(tmp_path: pathlib.Path) -> None:
     questions = predict.read([write(tmp_path / "a.wav", tone(0.1)), "a text"])
     with pytest.raises(ValueError, match="there are texts and recordings: expected one or the other"):
-        predict.answer(Nobody(), questions, None, False)
+        predict.answer(Nobody(), questions, predict.Wanted())
 
 
 AUDIO = Audio(sample_rate_hz=8000, bands=11, max_seconds=1.3)
@@ -217,13 +217,13 @@ def test_recordings_are_answered_drawn_and_shown(
 ) -> None:
     names = [write(tmp_path / f"{hz}.{kind}", tone(0.3, hz=hz)) for hz, kind in ((310, "wav"), (710, "flac"))]
     questions = predict.read(names)
-    answers = predict.answer(LocalModel(exported), questions, 2, True)
+    answers = predict.answer(LocalModel(exported), questions, predict.Wanted(n_best=2, attention=True))
     assert [answer.source for answer in answers] == names
     predict.draw(answers, questions, tmp_path / "out.png", rich.console.Console(file=io.StringIO()))
     assert all((tmp_path / f"out-{number}.png").read_bytes().startswith(b"\x89PNG") for number in (1, 2))
     found = answers[0].document()
     assert found["text"] == found["n_best"][0]["text"] and found["source_pieces"][:2] == ["0.00", "0.01"]
-    predict.show(predict.answer(LocalModel(exported), questions, None, False))
+    predict.show(predict.answer(LocalModel(exported), questions, predict.Wanted()))
     assert capsys.readouterr().out.split("\t")[:2] == [names[0], found["text"]]
 
 
@@ -241,7 +241,7 @@ def test_a_list_of_recordings_is_evaluated(exported: pathlib.Path, tmp_path: pat
     assert report.rows == 3 and [row.line for row in report.rejected] == [1]
     written = [json.loads(line) for line in output.read_text().splitlines()]
     questions = predict.read([str(tmp_path / f"{word}.wav") for word in samples])
-    answers = predict.answer(LocalModel(exported), questions, None, False)
+    answers = predict.answer(LocalModel(exported), questions, predict.Wanted())
     assert [row["prediction"] for row in written] == [answer.text for answer in answers]
     wrong = sum(answer.text != word for answer, word in zip(answers, samples, strict=True))
     assert report.metrics["sequence_error_rate"] == pytest.approx(wrong / 3)
