@@ -45,29 +45,32 @@ class Parameters:
         max_batch_size: the largest request, and the largest batch.
         batch_timeout_micros: how long a batch waits to become full; see `serving/batching.py`.
         max_enqueued_batches: of one kind, that wait for a thread; one more is UNAVAILABLE.
-        num_batch_threads: runs of the model at once; 0: as many as there are processors.
+        num_batch_threads: runs of the model at once; None: as many as there are processors.
         allowed_batch_sizes: batches are filled up to one of these.
         pad_variable_length_inputs: fill inputs of unequal shapes up, which is for inputs with a mask of their own.
         enable_large_batch_splitting: larger requests run in parts
-        max_execution_batch_size: of so many rows.
+        max_execution_batch_size: of so many rows; None: of max_batch_size.
     """
 
     max_batch_size: int = 1000
     batch_timeout_micros: int = 0
     max_enqueued_batches: int = 10
-    num_batch_threads: int = 0
+    num_batch_threads: int | None = None
     allowed_batch_sizes: tuple[int, ...] = ()
     pad_variable_length_inputs: bool = False
     enable_large_batch_splitting: bool = False
-    max_execution_batch_size: int = 0
+    max_execution_batch_size: int | None = None
 
     def __post_init__(self) -> None:
         """Raises ValueError, whose text names the parameter."""
-        for name in ("max_batch_size", "max_enqueued_batches"):
-            if getattr(self, name) < 1:
+        for name in ("max_batch_size", "max_enqueued_batches", "num_batch_threads", "max_execution_batch_size"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} must be positive; was {getattr(self, name)}")
         if self.batch_timeout_micros < 0:
             raise ValueError(f"batch_timeout_micros must be non-negative; was {self.batch_timeout_micros}")
+        if self.execution_limit > self.max_batch_size:
+            limits = f"{self.max_execution_batch_size} and {self.max_batch_size}"
+            raise ValueError(f"max_execution_batch_size must be at most max_batch_size; were {limits}")
         sizes, last = list(self.allowed_batch_sizes), self.execution_limit
         if sizes and (sizes != sorted(set(sizes)) or sizes[0] < 1):
             raise ValueError(f"allowed_batch_sizes entries must be monotonically increasing; were {sizes}")
@@ -77,8 +80,8 @@ class Parameters:
     @property
     def execution_limit(self) -> int:
         """The largest batch."""
-        split = self.enable_large_batch_splitting and self.max_execution_batch_size
-        return self.max_execution_batch_size if split else self.max_batch_size
+        parts = self.max_execution_batch_size if self.enable_large_batch_splitting else None
+        return parts or self.max_batch_size
 
     def allowed(self, rows: int) -> int:
         """The smallest size that is allowed and holds so many rows."""

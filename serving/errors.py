@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 
-GRPC_MESSAGE_LIMIT = 1024  # characters; TensorFlow Serving cuts what is longer
+GRPC_MESSAGE_LIMIT = 1024  # bytes; TensorFlow Serving cuts what is longer
 
 
 class Status(enum.IntEnum):
@@ -76,4 +76,7 @@ def status_of_http(code: int) -> Status:
 
 def truncated(message: str) -> str:
     """A message as gRPC sends it."""
-    return message if len(message) <= GRPC_MESSAGE_LIMIT else message[:GRPC_MESSAGE_LIMIT] + "...TRUNCATED"
+    sent = message.encode(errors="replace")
+    if len(sent) <= GRPC_MESSAGE_LIMIT:
+        return message
+    return sent[:GRPC_MESSAGE_LIMIT].decode(errors="ignore") + "...TRUNCATED"

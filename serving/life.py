@@ -48,7 +48,13 @@ class _Version(Generic[ServableT]):
     error: ServingError | None = None
     servable: ServableT | None = None
     handles: int = 0
-    tried: bool = False  # its first load has ended, well or not
+    failures: list[ServingError] = dataclasses.field(default_factory=list)  # of its loads, the last one at the end
+    retry_at_s: float | None = None  # when it is tried again: it is LOADING, but nobody is at it
+
+    @property
+    def tried(self) -> bool:
+        """Its first load has ended, well or not."""
+        return bool(self.failures) or self.state in (State.AVAILABLE, State.UNLOADING, State.END)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,20 +73,28 @@ class ModelVersions(Generic[ServableT]):
         self._load_path = load
         self._retries = retries
         self._versions: dict[int, _Version[ServableT]] = {}
+        self._postponed: Mapping[int, str] | None = None
         self._changed = threading.Condition()
         self._closed = False
         self._worker = threading.Thread(target=self._work, name=f"versions of {name}", daemon=True)
         self._worker.start()
 
     def want(self, paths: Mapping[int, str]) -> None:
-        """From now on these versions, and no others: {2: "/models/m/2"}."""
+        """From now on these versions, and no others: {2: "/models/m/2"}.
+
+        Of which one is just being unloaded: once it is gone. Until then all stays as it is, so that the others serve.
+        """
         with self._changed:
             if self._closed:
                 return
+            leaving = {number for number, version in self._versions.items() if version.state is State.UNLOADING}
+            self._postponed = dict(paths) if leaving & set(paths) else None
+            if self._postponed is not None:
+                return
             for version in self._versions.values():
                 version.wanted = version.wanted and version.number in paths
-                if version.state is State.START and not version.wanted:
-                    version.state = State.END
+                if not version.wanted and (version.state is State.START or version.retry_at_s is not None):
+                    self._give_up(version)
             for number, path in paths.items():
                 known = self._versions.get(number)
                 if known is None or (known.state is State.END and not known.wanted):
@@ -145,9 +159,10 @@ class ModelVersions(Generic[ServableT]):
                 while (action := self._next()) is None:
                     if self._closed:
                         return
-                    self._changed.wait()
+                    self._changed.wait(self._until_retry_s())
                 version = self._versions[action[1]]
                 version.state = State.LOADING if action[0] is Action.LOAD else State.UNLOADING
+                version.retry_at_s = None
             if action[0] is Action.LOAD:
                 self._load(version)
             elif self._closed:
@@ -156,53 +171,55 @@ class ModelVersions(Generic[ServableT]):
                 threading.Thread(target=self._unload, args=[version], daemon=True).start()
 
     def _next(self) -> tuple[Action, int] | None:
-        return next_action(Candidate(v.number, v.state, v.wanted) for v in self._versions.values())
+        """What the rules say; else a version that is to be tried again by now: a broken one keeps none waiting."""
+        action = next_action(Candidate(v.number, v.state, v.wanted) for v in self._versions.values())
+        if action is None:
+            now_s = time.monotonic()
+            due = [v.number for v in self._versions.values() if v.retry_at_s is not None and v.retry_at_s <= now_s]
+            return (Action.LOAD, max(due)) if due else None
+        return action
+
+    def _until_retry_s(self) -> float | None:
+        times = [version.retry_at_s for version in self._versions.values() if version.retry_at_s is not None]
+        return max(0.0, min(times) - time.monotonic()) if times else None
 
     def _load(self, version: _Version[ServableT]) -> None:
         started = time.monotonic()
-        for attempt in range(self._retries.count + 1):
-            try:
-                servable = self._load_path(version.path)
-            except Exception as error:  # whatever it is, the worker lives on
-                failure = error if isinstance(error, ServingError) else _unknown(error)
-                log(f"model {self.name} version {version.number} failed to load: {failure}")
-                self._mark_tried(version)
-            else:
-                log(f"model {self.name} version {version.number} loaded in {time.monotonic() - started:.1f} s")
-                self._set(version, State.AVAILABLE, servable=servable)
-                return
-            if attempt == self._retries.count or not self._wait_to_retry(version):
-                break
-        self._set(version, State.END, error=failure)
+        try:
+            servable = self._load_path(version.path)
+        except Exception as error:  # whatever it is, the worker lives on
+            failure = error if isinstance(error, ServingError) else _unknown(error)
+            log(f"model {self.name} version {version.number} failed to load: {failure}")
+            with self._changed:
+                version.failures.append(failure)
+                if version.wanted and len(version.failures) <= self._retries.count:
+                    version.retry_at_s = time.monotonic() + self._retries.interval_s
+                else:
+                    self._give_up(version)
+                self._changed.notify_all()
+        else:
+            log(f"model {self.name} version {version.number} loaded in {time.monotonic() - started:.1f} s")
+            with self._changed:
+                version.state, version.servable = State.AVAILABLE, servable
+                self._changed.notify_all()
 
-    def _mark_tried(self, version: _Version[ServableT]) -> None:
-        with self._changed:
-            version.tried = True
-            self._changed.notify_all()
-
-    def _wait_to_retry(self, version: _Version[ServableT]) -> bool:
-        with self._changed:
-            self._changed.wait_for(lambda: not version.wanted, timeout=self._retries.interval_s)
-            return version.wanted
+    @staticmethod
+    def _give_up(version: _Version[ServableT]) -> None:
+        """It will not load; with the lock held."""
+        version.state, version.retry_at_s = State.END, None
+        version.error = version.failures[-1] if version.failures else None
 
     def _unload(self, version: _Version[ServableT]) -> None:
         with self._changed:
             self._changed.wait_for(lambda: version.handles == 0)
         if version.servable is not None:
             version.servable.close()
-        self._set(version, State.END)
-        log(f"model {self.name} version {version.number} unloaded")
-
-    def _set(
-        self,
-        version: _Version[ServableT],
-        state: State,
-        servable: ServableT | None = None,
-        error: ServingError | None = None,
-    ) -> None:
         with self._changed:
-            version.state, version.servable, version.error, version.tried = state, servable, error, True
+            version.state, version.servable = State.END, None
+            if self._postponed is not None:
+                self.want(self._postponed)
             self._changed.notify_all()
+        log(f"model {self.name} version {version.number} unloaded")
 
 
 def _unknown(error: Exception) -> ServingError:

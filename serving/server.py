@@ -7,6 +7,7 @@ highest version under `/models/m`; `--model_config_file` lists several models. E
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import os
 import signal
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from serving.configured import ConfiguredModels
     from serving.core import ServerCore
     from serving.model_config import Config
-    from serving.saved_model import SavedModel, Servable
+    from serving.saved_model import SavedModel, Servable, Threads
 
 DRAIN_TIMEOUT_S = 30  # how long requests in flight may take after SIGTERM
 CLOSE_TIMEOUT_S = 5  # how long models may take after that: what one still does then ends with the process
@@ -149,22 +150,14 @@ def _first_config(flags: Flags) -> Config:
 
 
 def _loader(flags: Flags) -> Callable[[str], Servable]:
-    from serving.saved_model import SavedModel, Threads, serving_error
+    from serving.saved_model import SavedModel, serving_error
     from serving.warmup import warm_up
 
-    intra_op, inter_op = flags.tensorflow_intra_op_parallelism, flags.tensorflow_inter_op_parallelism
-    if not (intra_op or inter_op):
-        intra_op = inter_op = flags.tensorflow_session_parallelism
-    threads = Threads(intra_op, inter_op)
-    if flags.enable_batching:
-        # Batches run side by side, one a processor: what is shared among processors within each only makes them wait.
-        threads = Threads(intra_op or 1, inter_op, 0 if inter_op else os.cpu_count() or 1)
-
-    batching = _batching(flags)
+    of_session, batching = threads(flags), _batching(flags)
 
     def load(path: str) -> Servable:
         tags = flags.saved_model_tags.split(",")
-        model = SavedModel(path, tags, threads, flags.enable_signature_method_name_check)
+        model = SavedModel(path, tags, of_session, flags.enable_signature_method_name_check)
         try:
             if flags.enable_model_warmup:
                 warm_up(model, path, max(1, flags.num_request_iterations_for_warmup))
@@ -174,6 +167,19 @@ def _loader(flags: Flags) -> Callable[[str], Servable]:
         return batching(model, path)
 
     return load
+
+
+def threads(flags: Flags) -> Threads:
+    """Those of the session of each version."""
+    from serving.saved_model import Threads
+
+    intra_op, inter_op = flags.tensorflow_intra_op_parallelism, flags.tensorflow_inter_op_parallelism
+    if not (intra_op or inter_op):
+        intra_op = inter_op = flags.tensorflow_session_parallelism
+    if not flags.enable_batching:
+        return Threads(intra_op, inter_op)
+    # Batches run side by side, one a processor: what is shared among processors within each only makes them wait.
+    return Threads(intra_op or 1, inter_op, 0 if inter_op else os.cpu_count() or 1)
 
 
 def _batching(flags: Flags) -> Callable[[SavedModel, str], Servable]:
@@ -192,7 +198,9 @@ def _batching(flags: Flags) -> Callable[[SavedModel, str], Servable]:
         own = os.path.join(path, batching_parameters.FILE)
         if not os.path.exists(own):
             return model
-        return BatchedModel(model, batching_parameters.read(text_config.read_file(own), own))
+        parameters = batching_parameters.read(text_config.read_file(own), own)
+        threads = parameters.num_batch_threads or common.num_batch_threads  # all else is the version's own matter
+        return BatchedModel(model, dataclasses.replace(parameters, num_batch_threads=threads))
 
     return batched
 

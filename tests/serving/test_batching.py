@@ -304,7 +304,7 @@ def test_parameters_are_a_text_protobuf() -> None:
     assert batching_parameters.read(text, "a.txt") == Parameters(max_batch_size=8, allowed_batch_sizes=(2, 8))
     none = batching_parameters.read("", "a.txt")
     assert (none.max_batch_size, none.batch_timeout_micros, none.max_enqueued_batches) == (1000, 0, 10)
-    assert none.num_batch_threads == 0  # as many as there are processors
+    assert none.num_batch_threads is None  # as many as there are processors
 
 
 @pytest.mark.parametrize(
@@ -315,6 +315,14 @@ def test_parameters_are_a_text_protobuf() -> None:
         ("batch_timeout_micros { value: -1 }", "batch_timeout_micros must be non-negative; was -1"),
         ("allowed_batch_sizes: 4 allowed_batch_sizes: 2", "must be monotonically increasing"),
         ("max_batch_size { value: 8 } allowed_batch_sizes: 4", "must match the largest batch: 4 and 8"),
+        ("num_batch_threads { value: -1 }", "num_batch_threads must be positive; was -1"),
+        ("num_batch_threads { value: 0 }", "num_batch_threads must be positive; was 0"),
+        ("max_execution_batch_size { value: -5 }", "max_execution_batch_size must be positive; was -5"),
+        (
+            "max_batch_size { value: 8 } max_execution_batch_size { value: 9 }"
+            " enable_large_batch_splitting { value: true }",
+            "max_execution_batch_size must be at most max_batch_size; were 9 and 8",
+        ),
     ],
 )
 def test_parameters_that_cannot_be(text: str, error: str) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from serving.flags import BATCHING_THREADS, THREADS, Flags, parse
-from serving.server import main
+from serving.saved_model import Threads
+from serving.server import main, threads
 
 
 def test_both_spellings() -> None:
@@ -29,6 +32,22 @@ def test_batches_have_threads_to_wait_in() -> None:
     assert (flags.grpc_max_threads, flags.rest_api_num_threads) == (THREADS, THREADS)
     flags, _ = parse(["--model_base_path=/m", "--enable_batching", "--rest_api_num_threads=7"])
     assert flags.grpc_max_threads >= BATCHING_THREADS and flags.rest_api_num_threads == 7
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([], Threads()),
+        (["--tensorflow_session_parallelism=3"], Threads(intra_op=3, inter_op=3)),
+        (["--tensorflow_intra_op_parallelism=2", "--tensorflow_inter_op_parallelism=5"], Threads(2, 5)),
+        (["--tensorflow_inter_op_parallelism=5", "--tensorflow_session_parallelism=3"], Threads(inter_op=5)),
+        (["--tensorflow_intra_op_parallelism=2", "--enable_batching"], Threads(2, own=os.cpu_count() or 1)),
+        (["--tensorflow_inter_op_parallelism=5", "--enable_batching"], Threads(1, 5)),
+    ],
+)
+def test_threads_of_a_session(given: list[str], expected: Threads) -> None:
+    flags, _ = parse(["--model_base_path=/m", *given])
+    assert threads(flags) == expected
 
 
 def test_flags_without_effect_are_accepted() -> None:

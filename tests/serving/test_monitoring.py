@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from serving import text_config
 from serving.monitoring import Monitor, note
 
 
@@ -40,6 +41,12 @@ def test_requests_are_counted_by_what_is_known_of_them() -> None:
     assert value(text, "fovea_request_seconds_bucket", version="3", status="OK", le="+Inf") == 2
     note(model="nobody")  # outside of a request it is said of none
     assert "nobody" not in monitor.text()
+
+
+def test_what_is_not_enabled_is_not_there() -> None:
+    assert text_config.metrics_path("prometheus_config { enable: true }", "f") == "/monitoring/prometheus/metrics"
+    for off in ("", 'prometheus_config { path: "/counts" }', 'prometheus_config { enable: false path: "/counts" }'):
+        assert text_config.metrics_path(off, "f") == ""
 
 
 def test_buckets_add_up() -> None:

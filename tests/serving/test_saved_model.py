@@ -39,6 +39,23 @@ def model(path: Path, request: pytest.FixtureRequest) -> Iterator[SavedModel]:
     model.close()
 
 
+def test_the_meta_graph_with_just_these_tags(tmp_path: Path) -> None:
+    builder = tf.compat.v1.saved_model.Builder(str(tmp_path / "1"))
+    for number, tags in enumerate((["serve"], ["serve", "gpu"])):
+        with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+            text = tf.compat.v1.placeholder(tf.string, [None], "text")
+            signature = tf.compat.v1.saved_model.predict_signature_def(
+                {"text": text}, {"said": tf.strings.join([text, str(number)])}
+            )
+            add = builder.add_meta_graph if number else builder.add_meta_graph_and_variables
+            add(*([] if number else [session]), tags, signature_def_map={"say": signature})
+    builder.save()
+    for number, tags in enumerate((["serve"], ["gpu", "serve"])):
+        model = SavedModel(str(tmp_path / "1"), tags, Threads())
+        assert predict(model, "say", {"text": np.array([b"a"])}, np.asarray)["said"].tolist() == [f"a{number}".encode()]
+        model.close()
+
+
 def counted(model: SavedModel, steps: int, timeout_ms: int = NO_TIMEOUT) -> list[int]:
     outputs: dict[str, Any] = predict(model, "count", {"steps": np.int64([steps])}, np.asarray, timeout_ms=timeout_ms)
     return outputs["counted"].tolist()

@@ -134,6 +134,35 @@ def test_retries_go_on_until_it_loads_or_is_not_wanted() -> None:
     patient.close()
 
 
+def test_a_broken_version_keeps_no_other_waiting() -> None:
+    model = ModelVersions("m", load, Retries(5, interval_s=3600))
+    model.want({1: "one", 2: "broken"})
+    assert model.wait_available(stop=lambda: False)
+    assert states(model) == {2: "LOADING", 1: "AVAILABLE"}
+    model.want({1: "one", 2: "broken", 3: "three"})
+    wait_states(model, {3: "AVAILABLE", 2: "LOADING", 1: "AVAILABLE"})
+    model.close()
+    assert states(model) == {3: "END", 2: "END", 1: "END"}
+
+
+def test_a_version_that_is_wanted_back_while_it_is_unloaded() -> None:
+    """Until its last request has ended all stays as it is: the newer one serves on."""
+    model = ModelVersions("m", load, Retries(0))
+    model.want({1: "one"})
+    wait_states(model, {1: "AVAILABLE"})
+    with model.handle():
+        model.want({2: "two"})
+        wait_states(model, {2: "AVAILABLE", 1: "UNLOADING"})
+        model.want({1: "one again"})
+        assert states(model) == {2: "AVAILABLE", 1: "UNLOADING"}
+        with model.handle() as served:
+            assert served.version == 2
+    wait_states(model, {2: "END", 1: "AVAILABLE"})
+    with model.handle() as served:
+        assert served.servable.path == "one again"
+    model.close()
+
+
 def test_waiting_for_the_first_version() -> None:
     model = ModelVersions("m", load, Retries(0))
     assert not model.wait_available(stop=lambda: True)
