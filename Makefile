@@ -12,7 +12,7 @@ help: ## Say what there is
 
 setup: .venv/ready ## Make the environment, once
 
-.venv/ready: requirements.lock scripts/setup.sh scripts/compiler.lock pyproject.toml
+.venv/ready: requirements.lock scripts/setup.sh scripts/compiler.lock scripts/postgresql.lock pyproject.toml
 	@sh scripts/setup.sh
 
 run: setup ## Learn English pronunciation, from the dictionary to a served model

@@ -56,6 +56,7 @@ class Config:
     # A subset of so many good rows, always the same; fewer are left where recordings of theirs cannot be used.
     max_rows: Annotated[int, annotated_types.Gt(0)] | None = None
     max_length: Annotated[int, annotated_types.Gt(0)] = 1000  # characters of a text
+    # Of the rows; where more are rejected, the run ends.
     max_rejected_fraction: Annotated[float, annotated_types.Ge(0), annotated_types.Le(1)] = 0.01
 
 

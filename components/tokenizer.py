@@ -50,6 +50,7 @@ class Pieces:
     # NFKC changes phonetic letters, and what is changed here cannot be detokenised: so the default changes nothing.
     # nfd takes characters apart, 가 into ᄀ and ᅡ, é into e and its accent, and loses nothing.
     normalization: Literal["identity", "nfd", "nfkc", "nmt_nfkc", "nfkc_cf", "nmt_nfkc_cf"] = "identity"
+    # The share of the characters that get pieces; rare ones beyond it are unknown.
     character_coverage: Annotated[float, annotated_types.Gt(0), annotated_types.Le(1)] = 1.0
     symbols: tuple[str, ...] = ()  # texts that are one piece wherever they are, such as the tags "<kor>" and "<hun>"
 

@@ -24,6 +24,7 @@ SETTINGS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # standard output belongs to `--json`
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # whom a run is reported to is its owner's choice
 }
 NOISE = {
     "alembic": logging.WARNING,  # "Context impl SQLiteImpl", at INFO

@@ -52,6 +52,7 @@ class Config:
             validation rows, decoded at the end of every epoch (see `components/decoded_score.py`), where of equals the
             lower loss is better.
         score_rows: how many rows are decoded for it, at most.
+        seed: of weights, order and dropout.
         checkpoint_steps: steps between two checkpoints; each epoch ends with one, too.
         report_steps: steps between two points of the learning curves.
         jit_compile: compile the training step with XLA. It pays where shapes are few and the stack is the current one.

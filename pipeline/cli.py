@@ -336,6 +336,7 @@ def ui(
     err.print(f"MLflow on http://127.0.0.1:{port} (Ctrl-C ends it)")
     arguments = ["ui", "--backend-store-uri", store.uri, "--host", "127.0.0.1", "--port", str(port)]
     arguments += ["--workers", "1"]  # MLflow's four are for many people
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", *arguments])
 
 

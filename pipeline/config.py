@@ -72,7 +72,7 @@ class Config:
     serving: serving_check.Config = dataclasses.field(default_factory=serving_check.Config)
     tune: tuning.Config | None = None
     beam: tuple[str, ...] = BEAM
-    tracking_uri: typing.Annotated[str, pydantic.Field(pattern=URI_PATTERN)] = dataclasses.field(
+    tracking_uri: typing.Annotated[str, pydantic.Field(pattern=URI_PATTERN, validate_default=True)] = dataclasses.field(
         default_factory=lambda: os.environ.get("FOVEA_TRACKING_URI", "")
     )
     retries: typing.Annotated[int, pydantic.Field(ge=0)] = 0

@@ -86,10 +86,13 @@ def evaluate(
     """Decode every row of a file and hold it against its references.
 
     Raises:
-        ValueError: the file holds no row that can be used; the message names the first reasons.
+        ValueError: the file holds no row that can be used, and the message names the first reasons; or a model that
+            listens is given columns.
     """
     card = Card.read(model)
     audio = TypeAdapter(Audio).validate_python(card.audio) if card.audio else None
+    if audio and columns != parallel_text.Columns():
+        raise ValueError("--columns is for texts: of recordings the columns are audio, transcript and speaker")
     good, rejected = _read_recordings(data, audio) if audio else _read(data, columns)
     _require(good, rejected, data)
     loaded = LocalModel(model)

@@ -10,17 +10,26 @@ else
   stack="glibc 2.36: TFX 1.16, TensorFlow 2.16" versions="3.10"
 fi
 
+if [ "$(uname -m)" != x86_64 ]; then
+  echo "setup: this machine is $(uname -m), and TFX comes for x86_64 alone." >&2
+  exit 1
+fi
+
+# Of the system, of pyenv or of uv; one that was built without its libraries would fail later.
 find_python() {
   for version in $versions; do
-    for python in "python$version" python3 "$HOME/.pyenv/versions/$version".*/bin/python; do
-      if "$python" -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$version')" 2>/dev/null; then
+    for python in "python$version" python3 "$HOME/.pyenv/versions/$version".*/bin/python \
+      "$HOME/.local/share/uv/python/cpython-$version".*/bin/python3; do
+      if "$python" -c "
+import ctypes, ensurepip, sqlite3, ssl, sys
+sys.exit('%d.%d' % sys.version_info[:2] != '$version')" 2>/dev/null; then
         command -v "$python"
         return
       fi
     done
   done
-  echo "setup: glibc $glibc needs Python $versions (the first that is there), and none was found." >&2
-  echo "setup: install one, for example with pyenv, and run make again." >&2
+  echo "setup: glibc $glibc needs Python $versions (the first that is there), whole with venv, ssl and sqlite3; none was found." >&2
+  echo "setup: install one (uv python install ${versions%% *}; pyenv install ${versions%% *}; Debian: python3-dev python3-venv), and run make again." >&2
   return 1
 }
 

@@ -56,6 +56,7 @@ class File(Strict):
 
 
 class Service(Strict):
+    platform: typing.Literal["linux/amd64"]
     image: typing.Annotated[str, pydantic.Field(pattern=f"^{TAG}$")]
     user: typing.Annotated[str, pydantic.Field(pattern=r"^[1-9]\d*:[1-9]\d*$")]
     read_only: typing.Literal[True]

@@ -76,7 +76,7 @@ class Config:
     path: Paths | dict[Split, Paths]  # patterns such as "data/*.tsv.gz"; by split where the data comes with splits
     columns: Columns = Columns()
     format: Literal["auto", "tsv", "jsonl"] = "auto"  # auto: by the file's extension
-    separator: Annotated[str, annotated_types.MinLen(1)] = "\t"
+    separator: Annotated[str, annotated_types.MinLen(1)] = "\t"  # of the columns of TSV
     alignment_counts: Counted = Counted()
     group: str | None = None  # a regular expression that is searched for in the path: its one group is the row's group
     tag: bool = False  # begin the source with the row's group: "<kor> 차"

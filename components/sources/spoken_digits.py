@@ -30,7 +30,10 @@ _Pitch = Annotated[int, annotated_types.Ge(0), annotated_types.Le(99)]
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Options of the source `spoken_digits`."""
+    """Options of the source `spoken_digits`: so many rows of so many speakers, each of whom has one of the voices.
+
+    Voices are eSpeak NG's; another seed draws other digits and speakers.
+    """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 

@@ -221,10 +221,12 @@ def test_numbers_are_numbers_and_keys_are_there_once(tmp_path: pathlib.Path) -> 
     assert "the key 'training' is there twice" in twice["file"] and "line 8" in twice["file"]
 
 
-def test_where_mlflow_is_has_a_scheme(tmp_path: pathlib.Path) -> None:
+def test_where_mlflow_is_has_a_scheme(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for uri in ("http://localhost:5000", "sqlite:////tmp/mlflow.db", "postgresql+psycopg2://u:p@h/db"):
         assert config.load(write(tmp_path, GOOD), [f"tracking_uri={uri}"]).tracking_uri == uri
     assert "tracking_uri" in problems(tmp_path, GOOD, "tracking_uri=localhost:5000")
+    monkeypatch.setenv("FOVEA_TRACKING_URI", "mlflow:5000")
+    assert "tracking_uri" in problems(tmp_path, GOOD)
 
 
 def test_better_than_nothing_is_no_comparison(tmp_path: pathlib.Path) -> None:
