@@ -128,6 +128,8 @@ def train(config: Config, data: Data, run: tracking.Run) -> Trained:
     checkpoints = _checkpoint_dir(config, [*data.training_files, *data.validation_files])
     watched = list(batches.sample(data.validation_files, batches.Config(), attention_watch.ROWS, config.audio))
     watch_file = checkpoints / attention_watch.WATCH_FILE
+    if model.one_piece:
+        _require_classes(watched)
     with progress.TrainingBar(rich.console.Console(stderr=True)) as bar, curves.Curves(run) as curve:
         outcome = training.train(
             model,
@@ -149,6 +151,15 @@ def train(config: Config, data: Data, run: tracking.Run) -> Trained:
     if exported is not model:
         exported.set_weights(model.get_weights())
     return Trained(exported, outcome, watch_file)
+
+
+def _require_classes(rows: Sequence[batches.Batch]) -> None:
+    """Rows whose target is a name of several pieces would be learnt by their first one alone."""
+    most = max(int(np.count_nonzero(batch[TARGET_IDS] != PAD, axis=1).max()) for batch in rows) - 1
+    if most > 1:
+        raise ValueError(
+            f"model: this one says a class, one piece, but a validation row has {most}: name it in one word"
+        )
 
 
 def _draw_epochs(run: tracking.Run, watched: pathlib.Path) -> None:

@@ -86,6 +86,7 @@ class Seq2Seq(keras.Model, abc.ABC):
         source: what `encode` takes, under the name that a batch has for it: SOURCE_IDS, or FRAMES of a recording.
         frames_per_position: of a recording, how many frames become one position of the attention.
         follows_source: what it says comes in the order of the source, so that a long one may be decoded in parts.
+        one_piece: an answer is one piece, and END after it: a class.
         aligned_when_given: a piece is aligned by the step after the one that says it (see `models/forced.py`).
         alignment_layer: whose attention is reported, counted from 0, where there are several.
         alignment_choices: the layers among which a training may choose it; none, where it is given or there is one.
@@ -94,6 +95,7 @@ class Seq2Seq(keras.Model, abc.ABC):
     source = tf.TensorSpec([None, None], tf.int32, SOURCE_IDS)
     frames_per_position = 1
     follows_source = False
+    one_piece = False
     aligned_when_given = False
     alignment_layer = 0
     alignment_choices: Sequence[int] = ()

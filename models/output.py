@@ -47,6 +47,11 @@ class Logits(Dense):
     The product, most of what a training step computes, is made in the layer's own precision.
     """
 
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.use_bias = False
+        super().build(input_shape)
+        self.bias = self.add_weight(shape=(self.units,), initializer="zeros", name="bias", autocast=False)
+
     def call(self, vector: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """[batch, target, depth] -> float32 [batch, target, vocabulary]."""
         return _in_float32(vector, tf.convert_to_tensor(self.kernel), self.bias)
@@ -62,7 +67,7 @@ class TiedLogits(keras.layers.Layer):
     def __init__(self, embedding: Embedding, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.table = embedding
-        self.bias = self.add_weight(shape=(embedding.input_dim,), initializer="zeros", name="bias")
+        self.bias = self.add_weight(shape=(embedding.input_dim,), initializer="zeros", name="bias", autocast=False)
         self.kernel: tf.Variable | None = None
         self.built = True
 
@@ -81,7 +86,7 @@ class TiedLogits(keras.layers.Layer):
 
 
 def _in_float32(vector: tf.Tensor, kernel: tf.Tensor, bias: keras.Variable) -> tf.Tensor:
-    return tf.cast(multiply(vector, kernel), tf.float32) + tf.cast(tf.convert_to_tensor(bias), tf.float32)
+    return tf.cast(multiply(vector, kernel), tf.float32) + tf.convert_to_tensor(bias)
 
 
 class Pointer(keras.layers.Layer):

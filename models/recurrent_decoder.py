@@ -175,8 +175,8 @@ class AttendAfter(Decoder):
 class AttendBefore(Decoder):
     """The state before a step asks, and the context goes into the step (Bahdanau 2015, A.2.2).
 
-    In a deep decoder the lowest layer attends and every layer takes its context (Wu 2016, section 3.2), so that only
-    that layer has to run step by step.
+    In a deep decoder the lowest layer attends (Wu 2016, section 3.2), so that only that layer has to run step by step.
+    The layer above takes its context, too; the paper gives it to every one.
     """
 
     def __init__(self, shape: Layers, attention: Attention, embedding: int, depth: int, **kwargs: Any) -> None:

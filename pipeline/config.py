@@ -177,6 +177,7 @@ def _check_together(config: Config) -> Iterator[Problem]:
     if shape.shared_pieces and config.tokenizer.shared is None:
         yield Problem("model", "copy and tie_embeddings: all need tokenizer.shared: pieces that both sides share")
     yield from _check_what_is_read(config, shape)
+    yield from _check_classes(config, shape)
     yield from _check_subword_sampling(config, copies=getattr(shape, "copy", False))
     yield from _check_tune(config)
 
@@ -193,12 +194,30 @@ def _check_what_is_read(config: Config, shape: typing.Any) -> Iterator[Problem]:
         able = [name for name in zoo.families() if kind in zoo.load(name).Config.reads]
         what = "recordings" if config.audio else "texts"
         yield Problem("model.name", f"{config.model['name']} takes no {what}: expected one of {', '.join(able)}")
+    elif hasattr(shape, "check_source"):
+        try:
+            shape.check_source(kind)
+        except ValueError as error:
+            yield Problem("model", str(error))
     if not config.audio:
         return
     if config.tokenizer.shared or config.tokenizer.source:
         yield Problem("tokenizer", "recordings have no pieces: expected `target` alone beside `audio`")
     if config.decoding.compiled:
         yield Problem("decoding.compiled", "buckets are of pieces: expected none beside `audio`")
+
+
+def _check_classes(config: Config, shape: typing.Any) -> Iterator[Problem]:
+    """A class is one piece, before which there is nothing; and coverage is of what was looked at."""
+    coverage = config.decoding.coverage_penalty
+    if config.model.get("attention") == {"name": "none"} and coverage:
+        yield Problem("decoding.coverage_penalty", f"{coverage:g}, but attention: none looks at nothing: expected 0")
+    if not getattr(shape, "one_piece", False):
+        return
+    if config.tokenizer.kinds()[1] != "word":
+        yield Problem("tokenizer.target.kind", f"{config.model['name']} says one piece, a class: expected word")
+    if config.training.scheduled_sampling:
+        yield Problem("training.scheduled_sampling", "a class has no piece before it: expected none")
 
 
 def _check_subword_sampling(config: Config, copies: bool) -> Iterator[Problem]:

@@ -40,6 +40,7 @@ class ServedModel(tf.Module):
     def __init__(self, model: Seq2Seq, source: Source, target_model: bytes, settings: Decoding) -> None:
         """Args: the trained model; what it is asked with; the target's SentencePiece model; how to search."""
         super().__init__()
+        settings = settings.of(model)
         # A Keras variable that is tracked is saved twice, and loaders other than tf.saved_model.load (TensorFlow
         # Serving's among them) restore the copy that no function reads. So the TensorFlow variables are tracked, and
         # the model is held where tracking does not look.

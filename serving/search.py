@@ -107,6 +107,18 @@ class Decoding:
         if wrong:
             raise ValueError("; ".join(wrong))
 
+    def of(self, model: Seq2Seq) -> Decoding:
+        """As they are for a model: a class is one piece, and its score is its log-probability."""
+        if not model.one_piece:
+            return self
+        return _OfOnePiece(
+            self.beam_size,
+            length_penalty=0.0,
+            sampling=self.sampling,
+            compiled=self.compiled,
+            max_source_length=self.max_source_length,
+        )
+
     def constraints(self, lengths: tf.Tensor) -> Constraints:
         """What answers must be like, for sources of so many pieces with END: int [n]."""
         if not self.min_length_ratio:
@@ -116,6 +128,16 @@ class Decoding:
     def limits(self, lengths: tf.Tensor) -> tf.Tensor:
         """How many pieces an answer may have, for sources of so many with END: int [...] -> int32 [...]."""
         return tf.cast(tf.cast(lengths, tf.float32) * self.max_length_ratio, tf.int32) + self.max_length_offset
+
+
+class _OfOnePiece(Decoding):
+    """Answers are as long as classes are."""
+
+    def constraints(self, lengths: tf.Tensor) -> Constraints:
+        return Constraints(min_length=tf.ones_like(lengths, tf.int32))
+
+    def limits(self, lengths: tf.Tensor) -> tf.Tensor:
+        return tf.ones_like(lengths, tf.int32)
 
 
 class Search:

@@ -75,4 +75,4 @@ class Gmm(Attention):
 
 def _inverse_softplus(value: float) -> float:
     """1.0 -> 0.5413, whose softplus is 1."""
-    return math.log(math.expm1(value))
+    return value + math.log(-math.expm1(-value))

@@ -14,7 +14,8 @@ class NoAttention(Attention):
     """The same context for every query, where the encoder ends: Cho 2014, section 2.2. It shows what attention buys.
 
     The forward half of the values where the source ends, the backward half where it begins: values
-    [[1., 2.], [3., 4.], [7., 7.]], the last of them padding -> context [3., 2.]. The weights are zero.
+    [[1., 2.], [3., 4.], [7., 7.]], the last of them padding -> context [3., 2.]. The weights are zero. Of a
+    listener whose last layer projects, or joins pairs, the halves are of what that gives, not one direction each.
     """
 
     mixes_values = False

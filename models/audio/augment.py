@@ -59,7 +59,8 @@ def _play_features(frames: tf.Tensor, audio: Audio, speed: fractions.Fraction) -
 
 def _length(length: tf.Tensor, speed: fractions.Fraction) -> tf.Tensor:
     """ceil(length / speed), of int32 of any shape."""
-    return -(-length * speed.denominator // speed.numerator)
+    exact = tf.cast(length, tf.int64)  # 48 kHz for 45 s times a denominator of 1,000 are more than int32 has
+    return tf.cast(-(-exact * speed.denominator // speed.numerator), tf.int32)
 
 
 def spec_augment(

@@ -3,14 +3,15 @@
 A row: source ids [[5, 9, 3]], decoder ids [[2, 7]] -> logits [1, 2, target vocabulary], attention [1, 2, 3].
 
 A class is a piece of the target, so every name of a class must be one: `tokenizer.target: {kind: word}`, and names
-without spaces. An answer is one piece and END, which is certain after it; the n best answers of a search are the n
-likeliest classes, with their log-probabilities.
+without spaces. An answer is one piece and END, which is certain after it; the n best answers of an export are the n
+likeliest classes, with their log-probabilities. Label smoothing takes its share of END, too, which nothing is learnt
+from: losses have a floor.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import tensorflow as tf
 from annotated_types import Ge, Gt, Lt, MultipleOf
@@ -25,7 +26,8 @@ from models.output import Logits
 from models.pooling import POOLINGS, PoolingName
 from models.recurrent import CellName
 
-# The logit of what is certain beside those of nothing, 0: END costs less than a millionth of a nat among 400 classes.
+# The logit of what is certain beside those of nothing, 0: END costs less than a millionth of a nat among 400 classes
+# (where it is not smoothed).
 _CERTAIN = 20.0
 
 
@@ -50,6 +52,7 @@ class Config:
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
     reads: ClassVar[frozenset[str]] = frozenset({"text", "audio"})
     shared_pieces: ClassVar[bool] = False
+    one_piece: ClassVar[bool] = True
 
     embedding: Annotated[int, Gt(0)] = 128
     cell: CellName = "lstm"
@@ -74,6 +77,13 @@ class Config:
 
     def check(self) -> None:
         """Nothing is left to say."""
+
+    def check_source(self, kind: Literal["text", "audio"]) -> None:
+        """Raise ValueError on what is for the other kind of source."""
+        if kind == "text" and (self.reduce_after or self.convolution):
+            raise ValueError("reduce_after and convolution are for recordings: every piece of a text is looked at")
+        if kind == "audio" and self.word_dropout:
+            raise ValueError("word_dropout is for texts: a recording has no words that could be unknown")
 
     @property
     def listener(self) -> ListenerConfig:
@@ -107,19 +117,20 @@ class Memory(NamedTuple):
 class Classifier(Seq2Seq):
     """Embeddings or a frontend, recurrent layers, a pooling, and the projection to the classes."""
 
+    one_piece = True
+
     def __init__(self, config: Config, source: int | Audio, target_vocabulary: int) -> None:
         super().__init__(name="classifier", autocast=False)  # a waveform stays float32
         self.config = config
         self.frames_per_position = config.frames_per_position
         self.hears = isinstance(source, Audio)
+        config.check_source("audio" if self.hears else "text")
         depth, planes = config.embedding, 1
         if isinstance(source, Audio):
             self.source = source_of(source)
             self.frontend = Frontend(source, name="frontend")
             depth, planes = source.feature_depth, 1 + source.deltas
         else:
-            if config.reduce_after or config.convolution:
-                raise ValueError("reduce_after and convolution are for recordings: every piece of a text is looked at")
             self.source_embedding = Embedding(source, depth, scaled=False, name="source_embedding")
         self.listener = Listener(config.listener, depth, config.dropout, planes, name="listener")
         self.pooling = POOLINGS[config.pooling](self.listener.depth, config.hops, name="pooling")

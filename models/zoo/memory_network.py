@@ -133,8 +133,8 @@ class MemoryNetwork(Seq2Seq):
         memories = self.dropout(self.memories(embedded), training=training)
         # Section 4.1, "temporal encoding": m_i + T(i), with a straight line T in place of a row a sentence. How near is
         # then a score of its own kind, which a question may weigh, and as good beyond the lengths of the training.
-        time = tf.cast(tf.range(tf.shape(source)[1]), memories.dtype)[:, None] / _TIME
-        memories += time * tf.cast(self.time, memories.dtype)
+        time = tf.cast(tf.range(tf.shape(source)[1]), tf.float32)[:, None] / _TIME  # bfloat16 cannot count beyond 256
+        memories += tf.cast(time * tf.cast(self.time, tf.float32), memories.dtype)
         return Memory(self.attention.prepare(memories, tf.not_equal(source, PAD)))
 
     def start(self, memory: Memory, length: Length) -> State:

@@ -112,6 +112,13 @@ def test_a_model_that_listens_takes_the_statistics_of_the_train_rows(recorded: t
     assert isinstance(source, Recordings) and source.audio == HEARD
 
 
+def test_a_class_is_one_piece() -> None:
+    one = {TARGET_IDS: np.array([[5, 3], [7, 3]])}
+    trainer._require_classes([one])
+    with pytest.raises(ValueError, match="a validation row has 2: name it in one word"):
+        trainer._require_classes([one, {TARGET_IDS: np.array([[5, 3, 0], [7, 9, 3]])}])
+
+
 def test_a_server_is_warmed_up_with_validation_rows(recorded: trainer.Data) -> None:
     warmup = trainer._warmup(recorded, HEARD)
     assert warmup == [np.full((5, 3), number, "<f4").tobytes() for number in range(trainer.WARMUP_ROWS)]

@@ -39,6 +39,8 @@ def test_logits_of_a_bfloat16_product_are_float32(tied: output.Tied) -> None:
     assert found.dtype == tf.float32
     np.testing.assert_allclose(found, vector @ kernel, atol=0.05)
     assert np.abs(found - vector @ kernel).max() > 1e-4, "the product was not made in bfloat16"
+    layer.bias.assign(np.full(VOCABULARY, 5.03))  # which bfloat16 does not have
+    np.testing.assert_allclose(layer(vector) - found, np.full_like(found, 5.03), atol=1e-5)
 
 
 def test_the_pointer_mixes_as_the_paper_says() -> None:

@@ -62,8 +62,34 @@ def test_a_model_reads_what_the_source_has(tmp_path: pathlib.Path) -> None:
     assert problems({"name": "a", "data": {"source": "reverse"}, "model": "las"}) == {
         "model.name": "las takes no texts: expected one of classifier, memory_network, rnn, transformer"
     }
-    for good in (document(tmp_path, model="classifier"), {"name": "a", **TEXTS, "model": "classifier"}):
+    for good in (document(tmp_path), {"name": "a", **TEXTS, "tokenizer": {"source": {"kind": "char"}}}):
+        good["model"] = "classifier"
+        good.setdefault("tokenizer", {})["target"] = {"kind": "word"}
         assert config.parse(good, "a.yaml").model == {"name": "classifier"}
+
+
+def test_a_class_is_one_piece_of_what_is_there(tmp_path: pathlib.Path) -> None:
+    words = {"target": {"kind": "word"}}
+    text = {"name": "a", **TEXTS, "tokenizer": words | {"source": {"kind": "char"}}}
+    assert problems(
+        document(tmp_path, model="classifier", training={"scheduled_sampling": {"name": "linear", "slope": 0.01}})
+    ) == {
+        "tokenizer.target.kind": "classifier says one piece, a class: expected word",
+        "training.scheduled_sampling": "a class has no piece before it: expected none",
+    }
+    assert problems(document(tmp_path, model={"name": "classifier", "word_dropout": 0.1}, tokenizer=words)) == {
+        "model": "word_dropout is for texts: a recording has no words that could be unknown"
+    }
+    assert problems(text | {"model": {"name": "classifier", "reduce_after": [1]}}) == {
+        "model": "reduce_after and convolution are for recordings: every piece of a text is looked at"
+    }
+
+
+def test_what_looks_at_nothing_covers_nothing() -> None:
+    rnn = {"name": "a", "data": {"source": "reverse"}, "model": {"name": "rnn", "attention": "none"}}
+    assert problems(rnn | {"decoding": {"coverage_penalty": 0.1}}) == {
+        "decoding.coverage_penalty": "0.1, but attention: none looks at nothing: expected 0"
+    }
 
 
 @pytest.mark.parametrize("side", ["source", "shared"])

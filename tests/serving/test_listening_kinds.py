@@ -6,12 +6,15 @@ import pathlib
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from models.audio import Audio
+from models.contract import DECODER_IDS, END, SOURCE_IDS, START
+from models.zoo import classifier
 from serving.errors import ServingError
 from serving.local import LocalModel
 from serving.rebuild import rebuild
-from serving.search import Decoding
+from serving.search import Decoding, Search
 from tests.models.audio.files import wav_file
 from tests.serving.exports import CLASSIFIER, LAS, TARGETS, TEXTS, exported, listening_export
 
@@ -65,6 +68,18 @@ def test_a_recording_has_one_class(tmp_path: pathlib.Path) -> None:
     np.testing.assert_allclose(alone["score"][0], found["score"][0, 0], rtol=1e-4)
     with pytest.raises(ServingError, match="too long: at most 130 frames"):
         model.predict("serving_default", {"audio": [wav_file(np.zeros(16_001), 8000)]})
+
+
+def test_answers_of_a_classifier_are_its_classes_with_their_log_probabilities() -> None:
+    """Whatever the settings say of lengths: seven classes have no eighth answer."""
+    model = classifier.build(classifier.Config(units=6, embedding=5), 17, 11)
+    source = tf.constant([[5, 9, 7, 3], [6, 4, 3, 0]])
+    found = Search(model, Decoding(beam_size=9).of(model))(source, answers=9)
+    said = model({SOURCE_IDS: source, DECODER_IDS: np.full((2, 1), START)}).logits[:, 0]
+    likeliest = -np.sort(-tf.nn.log_softmax(said).numpy()[:, END + 1 :])
+    np.testing.assert_allclose(found.scores[:, :7], likeliest, atol=1e-5)
+    assert (found.tokens[:, :7, 1].numpy() == END).all() and not found.tokens[:, :7, 2:].numpy().any()
+    assert np.isneginf(found.scores[:, 7:]).all() and not found.tokens[:, 7:].numpy().any()
 
 
 def test_a_text_has_one_class(tmp_path: pathlib.Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fractions
 import math
 
 import numpy as np
@@ -65,6 +66,11 @@ def test_features_are_interpolated_in_time(speed: float) -> None:
     times = np.minimum(np.arange(len(got)) * speed, 16)
     for column in range(4):
         np.testing.assert_allclose(got[:, column], np.interp(times, range(17), frames[0, :, column]), atol=1e-5)
+
+
+def test_lengths_of_long_recordings_are_exact() -> None:
+    samples = 48_000 * 45  # times the speed's denominator they are more than int32 has
+    assert int(augment._length(tf.constant(samples), fractions.Fraction(937, 1000))) == math.ceil(samples / 0.937)
 
 
 def test_every_speed_is_drawn_by_the_seed() -> None:
