@@ -54,8 +54,7 @@ class Store:
         """A client of the store; creates the SQLite file at first use."""
         for name, level in NOISE.items():
             logging.getLogger(name).setLevel(level)
-        for name, value in SETTINGS.items():
-            os.environ.setdefault(name, value)
+        settle()
         from mlflow import MlflowClient
 
         if self.uri.startswith(SQLITE):
@@ -82,6 +81,12 @@ class Store:
     @property
     def journals(self) -> pathlib.Path:
         return pathlib.Path(self.state) / self.experiment
+
+
+def settle() -> None:
+    """What nobody has set of MLflow is as we want it, in this process and those that it starts."""
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
 
 
 def without_passwords(text: str) -> str:
