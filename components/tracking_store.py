@@ -54,7 +54,7 @@ class Store:
         """A client of the store; creates the SQLite file at first use."""
         for name, level in NOISE.items():
             logging.getLogger(name).setLevel(level)
-        settle()
+        self.settle()
         from mlflow import MlflowClient
 
         if self.uri.startswith(SQLITE):
@@ -62,6 +62,12 @@ class Store:
         elif not self.uri.startswith(("sqlite:", "http:", "https:")):
             _reach(self.uri)
         return MlflowClient(self.uri)
+
+    @staticmethod
+    def settle() -> None:
+        """What nobody has set of MLflow is as we want it, in this process and those that it starts."""
+        for name, value in SETTINGS.items():
+            os.environ.setdefault(name, value)
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Store:
@@ -81,12 +87,6 @@ class Store:
     @property
     def journals(self) -> pathlib.Path:
         return pathlib.Path(self.state) / self.experiment
-
-
-def settle() -> None:
-    """What nobody has set of MLflow is as we want it, in this process and those that it starts."""
-    for name, value in SETTINGS.items():
-        os.environ.setdefault(name, value)
 
 
 def without_passwords(text: str) -> str:

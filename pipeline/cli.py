@@ -325,7 +325,6 @@ def ui(
     port: typing.Annotated[int, typer.Option("--port", help="Of the page, on this machine.")] = 5000,
 ) -> None:
     """MLflow's UI on the runs."""
-    from components import tracking_store
     from pipeline.home import Home
 
     place = Home.at(home)
@@ -337,7 +336,7 @@ def ui(
     err.print(f"MLflow on http://127.0.0.1:{port} (Ctrl-C ends it)")
     arguments = ["ui", "--backend-store-uri", store.uri, "--host", "127.0.0.1", "--port", str(port)]
     arguments += ["--workers", "1"]  # MLflow's four are for many people
-    tracking_store.settle()
+    store.settle()
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", *arguments])
 
 
