@@ -178,6 +178,7 @@ def _check_together(config: Config) -> Iterator[Problem]:
         yield Problem("model", "copy and tie_embeddings: all need tokenizer.shared: pieces that both sides share")
     yield from _check_what_is_read(config, shape)
     yield from _check_classes(config, shape)
+    yield from _check_coverage(config)
     yield from _check_subword_sampling(config, copies=getattr(shape, "copy", False))
     yield from _check_tune(config)
 
@@ -208,16 +209,20 @@ def _check_what_is_read(config: Config, shape: typing.Any) -> Iterator[Problem]:
 
 
 def _check_classes(config: Config, shape: typing.Any) -> Iterator[Problem]:
-    """A class is one piece, before which there is nothing; and coverage is of what was looked at."""
-    coverage = config.decoding.coverage_penalty
-    if config.model.get("attention") == {"name": "none"} and coverage:
-        yield Problem("decoding.coverage_penalty", f"{coverage:g}, but attention: none looks at nothing: expected 0")
+    """A class is one piece, before which there is nothing."""
     if not getattr(shape, "one_piece", False):
         return
     if config.tokenizer.kinds()[1] != "word":
         yield Problem("tokenizer.target.kind", f"{config.model['name']} says one piece, a class: expected word")
     if config.training.scheduled_sampling:
         yield Problem("training.scheduled_sampling", "a class has no piece before it: expected none")
+
+
+def _check_coverage(config: Config) -> Iterator[Problem]:
+    """Coverage is of what was looked at."""
+    penalty = config.decoding.coverage_penalty
+    if config.model.get("attention") == {"name": "none"} and penalty:
+        yield Problem("decoding.coverage_penalty", f"{penalty:g}, but attention: none looks at nothing: expected 0")
 
 
 def _check_subword_sampling(config: Config, copies: bool) -> Iterator[Problem]:

@@ -173,15 +173,17 @@ class ModelVersions(Generic[ServableT]):
     def _next(self) -> tuple[Action, int] | None:
         """What the rules say; else a version that is to be tried again by now: a broken one keeps none waiting."""
         action = next_action(Candidate(v.number, v.state, v.wanted) for v in self._versions.values())
-        if action is None:
-            now_s = time.monotonic()
-            due = [v.number for v in self._versions.values() if v.retry_at_s is not None and v.retry_at_s <= now_s]
-            return (Action.LOAD, max(due)) if due else None
-        return action
+        now_s = time.monotonic()
+        due = [number for number, at_s in self._retries_at_s().items() if at_s <= now_s]
+        return action or ((Action.LOAD, max(due)) if due else None)
 
     def _until_retry_s(self) -> float | None:
-        times = [version.retry_at_s for version in self._versions.values() if version.retry_at_s is not None]
+        times = self._retries_at_s().values()
         return max(0.0, min(times) - time.monotonic()) if times else None
+
+    def _retries_at_s(self) -> dict[int, float]:
+        """When versions are tried again, those that wait for it."""
+        return {n: v.retry_at_s for n, v in self._versions.items() if v.retry_at_s is not None}
 
     def _load(self, version: _Version[ServableT]) -> None:
         started = time.monotonic()

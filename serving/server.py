@@ -199,8 +199,8 @@ def _batching(flags: Flags) -> Callable[[SavedModel, str], Servable]:
         if not os.path.exists(own):
             return model
         parameters = batching_parameters.read(text_config.read_file(own), own)
-        threads = parameters.num_batch_threads or common.num_batch_threads  # all else is the version's own matter
-        return BatchedModel(model, dataclasses.replace(parameters, num_batch_threads=threads))
+        runs = parameters.num_batch_threads or common.num_batch_threads  # all else is the version's own matter
+        return BatchedModel(model, dataclasses.replace(parameters, num_batch_threads=runs))
 
     return batched
 

@@ -3,7 +3,8 @@
 A family has `Config`, a frozen dataclass, and `build(config, source, target_vocabulary)`, which gives a `Seq2Seq` with
 all its weights made. `source` is how many pieces a text is made of, or the `Audio` of recordings: a `Config` says which
 of the two the family `reads`, {"text"}, {"audio"} or both. It says whether it needs `shared_pieces`, and its `check()`
-raises ValueError on what no field can say.
+raises ValueError on what no field can say. Where they are wanted, like in `classifier.py`: `one_piece`, of answers that
+are one piece, and `check_source(kind)`, which raises ValueError on what does not go with "text" or "audio".
 """
 
 from __future__ import annotations

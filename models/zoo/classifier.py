@@ -117,7 +117,7 @@ class Memory(NamedTuple):
 class Classifier(Seq2Seq):
     """Embeddings or a frontend, recurrent layers, a pooling, and the projection to the classes."""
 
-    one_piece = True
+    one_piece = Config.one_piece
 
     def __init__(self, config: Config, source: int | Audio, target_vocabulary: int) -> None:
         super().__init__(name="classifier", autocast=False)  # a waveform stays float32

@@ -165,10 +165,9 @@ def test_an_ops_own_error_comes_as_it_is(stub: Any) -> None:
 def test_long_messages_are_cut(stub: Any) -> None:
     _, details = refusal(stub.Predict, request("s" * 2000, text=["a"]))
     assert details == ('Serving signature key "' + "s" * 2000)[:1024] + "...TRUNCATED"
-    code, details = refusal(
-        stub.Predict, request("☃" * 2000, text=["a"])
-    )  # 1,024 bytes, of which the last two are part of one
-    assert (code, details) == ("FAILED_PRECONDITION", 'Serving signature key "' + "☃" * 333 + "...TRUNCATED")
+    # 1,024 bytes, of which the last two are a part of one more.
+    cut = 'Serving signature key "' + "☃" * 333 + "...TRUNCATED"
+    assert refusal(stub.Predict, request("☃" * 2000, text=["a"])) == ("FAILED_PRECONDITION", cut)
 
 
 def test_the_deadline_ends_a_call(stub: Any, tmp_path: Path) -> None:
