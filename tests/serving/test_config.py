@@ -128,6 +128,9 @@ def test_a_reload_changes_the_versions_of_a_model_that_stays(served: Served) -> 
     assert served.reload(one="model_version_policy { specific { versions: 1 } }") is None
     wait_until(lambda: available() == {1}, "the first alone")
     assert served.predict("one") == 1
+    assert served.reload(one="model_version_policy { all {} }") is None
+    wait_until(lambda: available() == {1, 2, 3}, "all of them")
+    assert served.predict("one") == 3
 
 
 def test_a_reload_with_no_models(served: Served) -> None:

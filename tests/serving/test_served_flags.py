@@ -19,10 +19,8 @@ from serving.errors import ServingError, Status, http_status
 from serving.flags import Flags
 from serving.life import ModelVersions, Retries
 from serving.pollers import BasePathPoller
-from serving.saved_model import SavedModel, Threads
 from serving.server import main, serve
 from serving.versions import latest
-from serving.warmup import MAX_RECORDS, warm_up
 from tests.serving.test_version_life import warm_up_record, write_warm_up
 from tests.serving.test_versions import load
 from tests.serving.tiny_server import Gate, Server, export_tiny_model, free_port, running
@@ -150,14 +148,6 @@ def test_a_warm_up_request_is_run_as_often_as_the_flag_says(tmp_path: Path) -> N
     with running(tmp_path / "models", tmp_path / "log", "--num_request_iterations_for_warmup=3") as started:
         started.wait_ready()
         assert started.predict({"instances": [5.0]}) == (200, {"predictions": [4]})
-
-
-def test_too_many_warm_up_requests(folder: Path, tmp_path: Path) -> None:
-    model = SavedModel(str(folder / "models" / "3"), ["serve"], Threads())
-    write_warm_up(tmp_path, *[b""] * (MAX_RECORDS + 1))
-    with pytest.raises(ServingError, match=rf"exceeds the maximum \({MAX_RECORDS}\) at {tmp_path}"):
-        warm_up(model, str(tmp_path))
-    model.close()
 
 
 def test_a_base_path_that_is_looked_at_once(tmp_path: Path) -> None:

@@ -103,6 +103,15 @@ def test_warm_up_requests_are_replayed_and_a_failing_one_fails_the_load(
     assert server.states()[warm]["state"] == "AVAILABLE"
 
 
+def test_a_thousand_warm_up_requests_and_no_more(server: Server, add_version: AddVersion) -> None:
+    record = warm_up_record("half", x=[3.0])
+    most = add_version(lambda path: write_warm_up(path, *[record] * 1000))
+    server.wait_state(most, "AVAILABLE")
+    more = add_version(lambda path: write_warm_up(path, *[record] * 1001))
+    message = server.wait_state(more, "END")["status"]["error_message"]
+    assert message.startswith("Number of warmup records exceeds the maximum (1000) at ")
+
+
 def test_versions_that_are_deleted(tmp_path: Path) -> None:
     for number in (1, 2):
         export_tiny_model(tmp_path / "models" / str(number), version=number)
