@@ -3,6 +3,7 @@
 BIN := .venv/bin
 # An interpreter that has PyTorch, for `make bench`.
 TORCH_PYTHON ?= $(BIN)/python
+TESTS ?= tests
 EXPORT := -q --frozen --format requirements-txt --no-annotate --no-header
 
 .PHONY: help setup run test bench check lock ui clean
@@ -18,8 +19,8 @@ setup: .venv/ready ## Make the environment, once
 run: setup ## Learn English pronunciation, from the dictionary to a served model
 	@$(BIN)/fovea run examples/quickstart.yaml
 
-test: setup ## Run all tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -q tests
+test: setup ## Run all tests, or TESTS=tests/serving
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -q $(TESTS)
 
 bench: setup ## Time a training step against PyTorch's, and an epoch against the bare step (tests/benchmarks/README.md)
 	@$(BIN)/python -m tests.benchmarks.epoch
