@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import typing
-from collections.abc import Callable
 
 import annotated_types
 import tensorflow as tf
@@ -146,7 +145,7 @@ class Search:
 
     def __init__(self, model: Seq2Seq, settings: Decoding) -> None:
         self._model, self._settings = model, settings
-        self._graphs: dict[tuple[int, bool], typing.Any] = {}
+        self._compiled: dict[int, typing.Any] = {}
 
     def __call__(self, source: tf.Tensor, answers: int, compiled: bool = True) -> Hypotheses:
         """The best answers of each row, as `model.source` says -> tokens [n, answers, target], scores [n, answers].
@@ -158,7 +157,7 @@ class Search:
         """
         buckets = self._settings.compiled
         if not (compiled and buckets):
-            return self._graph(answers)(source)
+            return self._search(source, answers, leaving="any")
         rows, length = (
             _smallest(sizes, size)
             for sizes, size in zip((buckets.rows, buckets.lengths), tf.unstack(tf.shape(source)), strict=True)
@@ -167,17 +166,24 @@ class Search:
             *tf.cond(
                 (rows > 0) & (length > 0),
                 lambda: self._search_padded(source, rows, length, answers),
-                lambda: self._graph(answers)(source),
+                lambda: self._search(source, answers, leaving="any"),
             )
         )
 
     def _search_padded(self, source: tf.Tensor, rows: tf.Tensor, length: tf.Tensor, answers: int) -> Hypotheses:
         """The same in a bucket; what fills it has no pieces, so its answers end at once."""
+        if answers not in self._compiled:  # XLA knows the shapes when it is called, and compiles a program for each
+            self._compiled[answers] = tf.function(
+                functools.partial(self._search, answers=answers, leaving="halves"),
+                input_signature=[tf.TensorSpec([None, None], tf.int32)],
+                jit_compile=True,
+                autograph=False,
+            )
         sizes, half = tf.shape(source), (rows + 1) // 2
         room = tf.where(rows > 1, 2 * half, rows)
         padded = tf.pad(source, [[0, room - sizes[0]], [0, length - sizes[1]]])
         found = tf.cond(
-            rows > 1, lambda: self._side_by_side(padded, half, answers), lambda: self._graph(answers, True)(padded)
+            rows > 1, lambda: self._side_by_side(padded, half, answers), lambda: self._compiled[answers](padded)
         )
         return Hypotheses(*(part[: sizes[0]] for part in found))
 
@@ -187,7 +193,7 @@ class Search:
         A program uses several processors badly, for its arrays are small; two programs have one each. Every other row
         is in the same half: both take as long where rows come sorted by length.
         """
-        halves = [self._graph(answers, True)(part) for part in (padded[0::2], padded[1::2])]
+        halves = [self._compiled[answers](part) for part in (padded[0::2], padded[1::2])]
         return Hypotheses(*(_in_turns(parts, 2 * half) for parts in zip(*halves, strict=True)))
 
     def complete(self, source: tf.Tensor, prefix: tf.Tensor) -> Hypotheses:
@@ -213,21 +219,6 @@ class Search:
             constraints=settings.constraints(lengths),
             **dataclasses.asdict(settings.sampling),
         )
-
-    def _graph(self, answers: int, compiled: bool = False) -> Callable[[tf.Tensor], Hypotheses]:
-        """`_search` as a function of the graph, of which there is one, however many signatures and branches call it.
-
-        XLA knows the shapes when it is called, and compiles a program for each.
-        """
-        key = answers, compiled
-        if key not in self._graphs:
-            self._graphs[key] = tf.function(
-                functools.partial(self._search, answers=answers, leaving="halves" if compiled else "any"),
-                input_signature=[self._model.source],
-                jit_compile=compiled or None,
-                autograph=False,
-            )
-        return self._graphs[key]
 
     def _search(self, source: tf.Tensor, answers: int, leaving: Leaving) -> Hypotheses:
         lengths = self._lengths(source)
