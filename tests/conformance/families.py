@@ -83,6 +83,7 @@ def _name(value: object) -> str:
     return type(value).__name__ if dataclasses.is_dataclass(value) else str(value)
 
 
+# Which shapes of each family.
 SHAPES = {"first": slice(1), "last": slice(-1, None), "": slice(None)}[os.environ.get("FOVEA_SHAPES", "")]
 EVERY = [
     pytest.param(family, options, id=f"{family}-{'-'.join(map(_name, options.values()))}")
